@@ -1,0 +1,77 @@
+"""What every command gets, and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from capi_llm.cli.console import Console
+
+if TYPE_CHECKING:
+    from capi_llm.settings import Settings
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@dataclass
+class State:
+    """The global options of one run."""
+
+    console: Console
+    plane: str = ""
+    verbose: bool = False
+    debug: bool = False
+
+    @property
+    def settings(self) -> Settings:
+        from capi_llm.settings import Settings
+
+        return Settings.from_environment()
+
+
+pass_state = click.make_pass_decorator(State)
+
+
+def output(*kinds: str) -> Callable[[_Command], _Command]:
+    """``-o``: the form of data on stdout."""
+    return click.option(
+        "-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True, help="Form of the output."
+    )
+
+
+def yes(what: str) -> Callable[[_Command], _Command]:
+    """``--yes``: without it, a person is asked and a program is refused."""
+    return click.option("--yes", is_flag=True, help=f"Do not ask before {what}.")
+
+
+def plane_name(command: _Command) -> _Command:
+    """``--name`` after the command too, where people look for it first."""
+
+    def set_plane(context: click.Context, parameter: click.Parameter, value: str) -> None:
+        if value:
+            context.ensure_object(State).plane = value
+
+    return click.option(
+        "--name", metavar="PLANE", default="", expose_value=False, callback=set_plane, help="Management plane."
+    )(command)
+
+
+def namespace(command: _Command) -> _Command:
+    return click.option(
+        "-n", "--namespace", default="default", show_default=True, help="Namespace of the cluster."
+    )(command)
+
+
+def confirm(state: State, question: str, *, yes: bool) -> None:
+    """Ask; raises BadInput where nobody can answer and ``--yes`` was not given, Abort on no."""
+    from capi_llm.cli.console import interactive
+    from capi_llm.errors import BadInput
+
+    if yes:
+        return
+    if not interactive():
+        raise BadInput("this needs a confirmation", on=question, fix="add --yes")
+    click.confirm(question, abort=True, err=True)

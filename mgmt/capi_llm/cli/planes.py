@@ -1,0 +1,155 @@
+"""Commands on management planes: bootstrap, destroy, planes, logs, version."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import click
+
+from capi_llm import versions
+from capi_llm.cli.console import StepReport, columns, data
+from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, yes
+
+
+@click.command()
+@click.option("--plane", "kind", default="", metavar="KIND", help="Kind of plane: sandbox.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and why; change nothing.")
+@plane_name
+@pass_state
+def bootstrap(state: State, kind: str, dry_run: bool) -> None:
+    """Make a management plane, or bring back what is missing of it.
+
+    Can be stopped and run again at any time: it goes on where it is.
+    """
+    from capi_llm import plane
+    from capi_llm.waiting import Cancel
+
+    settings = state.settings
+    name = plane.choose_name(settings, state.plane)
+    if not kind and name not in plane.Identities(settings.state).names():
+        state.console.say(f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines.")
+    if dry_run:
+        _show_plan(plane.plan(settings, name=name, kind=kind))
+        return
+    with state.console.drawing() as drawing:
+        results = plane.bootstrap(
+            settings, name=name, kind=kind, cancel=Cancel(), report=StepReport(state.console, drawing)
+        )
+    done = sum(result.outcome == "done" for result in results)
+    if done:
+        state.console.say(f"Plane {name!r} is ready: {done} steps done, {len(results) - done} were in place.")
+        state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
+    else:
+        state.console.say(f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed.")
+
+
+def _show_plan(overview: object) -> None:
+    from capi_llm.plane import Overview
+
+    assert isinstance(overview, Overview)
+    rows = [("STEP", "WOULD", "WHY")]
+    rows += [
+        (result.step, "keep" if result.status.ready else "do", result.status.message) for result in overview.steps
+    ]
+    click.echo("\n".join(columns(rows)))
+
+
+@click.command()
+@yes("destroying the plane and everything on it")
+@plane_name
+@pass_state
+def destroy(state: State, yes: bool) -> None:
+    """Take a management plane away, with every cluster on it."""
+    from capi_llm import plane
+    from capi_llm.identity import Identities
+
+    settings = state.settings
+    name = plane.to_destroy(settings, Identities(settings.state), state.plane).name
+    confirm(state, f"Destroy plane {name!r} and every cluster on it?", yes=yes)
+    with state.console.drawing() as drawing:
+        plane.destroy(settings, name=name, report=StepReport(state.console, drawing))
+    state.console.say(f"Plane {name!r} is gone: no process, port or file of it is left.")
+
+
+@click.group()
+def planes() -> None:
+    """List management planes, and choose one."""
+
+
+@planes.command("list")
+@output("table", "json", "yaml")
+@pass_state
+def list_planes(state: State, output: str) -> None:
+    """The management planes of this machine."""
+    from capi_llm.identity import Identities
+
+    identities = Identities(state.settings.state)
+    used = identities.used()
+    found = identities.all()
+    if output != "table":
+        data(
+            {
+                "apiVersion": versions.API_VERSION,
+                "planes": [
+                    {"name": item.name, "kind": item.kind, "kubeconfig": item.kubeconfig,
+                     "context": item.context, "used": item.name == used}
+                    for item in found
+                ],
+            },
+            output,
+        )
+        return
+    rows = [("NAME", "KIND", "USED", "KUBECONFIG")]
+    rows += [(item.name, item.kind, "*" if item.name == used else "", item.kubeconfig) for item in found]
+    click.echo("\n".join(columns(rows)) if found else "no management planes; make one: capi-llm bootstrap")
+
+
+@planes.command("use")
+@click.argument("name")
+@pass_state
+def use_plane(state: State, name: str) -> None:
+    """Make NAME the plane of commands that do not name one."""
+    from capi_llm.identity import Identities
+
+    Identities(state.settings.state).use(name)
+    state.console.say(f"Commands now act on plane {name!r}.")
+
+
+@click.command()
+@click.argument("part")
+@click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
+@click.option("--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end.")
+@plane_name
+@pass_state
+def logs(state: State, part: str, follow: bool, tail: int) -> None:
+    """Log of PART of a sandbox: etcd, kube-apiserver, capi-core, …, audit for the API server's record of writes."""
+    from capi_llm import plane
+    from capi_llm.sandbox.logs import lines
+
+    with plane.connected(state.settings, state.plane) as here:
+        path: Path = plane.log_path(state.settings, here.identity, part)
+    for line in lines(path, tail=tail, follow=follow):
+        click.echo(line)
+
+
+@click.command()
+@output("table", "json", "yaml")
+def version(output: str) -> None:
+    """Versions of capi-llm and of what it installs."""
+    found = {
+        "capiLlm": versions.CLI,
+        "kubernetes": versions.KUBERNETES,
+        "etcd": versions.ETCD,
+        "clusterApi": versions.CLUSTER_API,
+        "kwok": versions.KWOK,
+        "workloadKubernetes": versions.WORKLOAD_KUBERNETES,
+        "python": platform.python_version(),
+    }
+    if output == "table":
+        click.echo("\n".join(columns(list(found.items()))))
+    else:
+        data({"apiVersion": versions.API_VERSION, "versions": found}, output)
+
+
+COMMANDS = (bootstrap, destroy, planes, logs, version)

@@ -1,0 +1,141 @@
+"""Create a cluster, or compare with the one that is there; then wait until it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from capi_llm.clusters import classes, tree
+from capi_llm.clusters.classes import ClassFolder
+from capi_llm.clusters.difference import differences
+from capi_llm.clusters.spec import ClusterSpec
+from capi_llm.clusters.topology import manifest, spec_of
+from capi_llm.contract.conditions import deleting
+from capi_llm.errors import CapiLlmError, Conflict, NotFound, Refused
+from capi_llm.kube.apply import MANAGER
+from capi_llm.kube.cache import Informers
+from capi_llm.kube.client import Api
+from capi_llm.kube.resources import CLUSTERS, NAMESPACES, Object, Ref, Resource
+from capi_llm.waiting import Status, Waiter, failed, pending, until
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What :func:`create` did; ``spec`` is what the cluster is by now."""
+
+    action: Literal["created", "unchanged"]
+    ref: Ref
+    spec: ClusterSpec
+
+
+def create(
+    api: Api, spec: ClusterSpec, *, folder: ClassFolder | None = None, waiter: Waiter | None = None
+) -> Outcome:
+    """Create the cluster of ``spec``; where it exists, compare and write nothing.
+
+    ``folder`` is a class to apply first (``--class-dir``). Raises BadInput for a variable or
+    worker class that the ClusterClass lacks, NotFound for a missing class or namespace,
+    Refused where the cluster exists with other values (naming each and the command that
+    changes it) or is being deleted, Invalid where a webhook refuses it.
+    """
+    if api.find(Ref(NAMESPACES, spec.namespace)) is None:
+        raise NotFound(
+            f"namespace {spec.namespace!r} does not exist",
+            fix=f"capi-llm kubeconfig --management -- kubectl create namespace {spec.namespace}",
+        )
+    if folder is not None:
+        spec = classes.check(spec, classes.describe_folder(folder))
+        where = spec.cluster_class.rpartition("/")[0] or spec.namespace
+        classes.apply_folder(api, folder, where, waiter=waiter)
+    spec = classes.check(spec, classes.find(api, spec.cluster_class, spec.namespace))
+    ref = Ref(CLUSTERS, spec.name, spec.namespace)
+    existing = api.find(ref)
+    if existing is None:
+        try:
+            _create(api, ref, manifest(spec))
+        except Conflict:
+            # Someone else made it between the two requests, or our first try did and its answer was lost.
+            existing = api.get(ref)
+        else:
+            return Outcome("created", ref, spec)
+    return Outcome("unchanged", ref, compare(existing, spec))
+
+
+def compare(existing: Object, want: ClusterSpec) -> ClusterSpec:
+    """The spec of ``existing``, if it has what the user said in ``want``. Raises Refused."""
+    ref = CLUSTERS.ref(existing)
+    if deleting(existing):
+        raise Refused(
+            f"cluster {want.name!r} is being deleted",
+            on=str(ref),
+            fix=f"capi-llm delete-cluster {want.name} --yes waits for its end; then run this command again",
+        )
+    if not (existing.get("spec") or {}).get("topology"):
+        raise Refused(
+            f"cluster {want.name!r} exists and was not made from a ClusterClass",
+            on=str(ref),
+            fix="choose another name",
+        )
+    have = spec_of(existing)
+    found = differences(have, want)
+    if found:
+        raise Refused(
+            f"cluster {want.name!r} exists with other values; nothing was changed",
+            on=str(ref),
+            why="; ".join(str(difference) for difference in found),
+            fix="\n             ".join(difference.command for difference in found),
+        )
+    return have
+
+
+def _create(api: Api, ref: Ref, obj: Object) -> None:
+    api.request(
+        "POST",
+        ref.resource.path(ref.namespace),
+        body=obj,
+        query={"fieldManager": MANAGER, "fieldValidation": "Strict"},
+        what="can not create",
+        on=str(ref),
+    )
+
+
+def wait_ready(
+    informers: Informers,
+    name: str,
+    namespace: str = "default",
+    *,
+    timeout: float,
+    waiter: Waiter | None = None,
+    on_tree: Callable[[tree.ClusterView], None] = lambda view: None,
+    extra: Sequence[Resource] = (),
+) -> tree.ClusterView:
+    """Wait until the control plane and all workers are ready; ``on_tree`` hears every change.
+
+    ``timeout`` is in seconds; ``extra`` are kinds of control planes besides kubeadm's. Raises
+    NotFound where there is no such Cluster, TimedOut with the root cause, CapiLlmError where
+    it failed for good or was deleted meanwhile.
+    """
+    ref = Ref(CLUSTERS, name, namespace)
+    known = informers.api.get(ref)
+    latest: tree.ClusterView | None = None
+
+    def probe() -> Status:
+        nonlocal latest
+        view = tree.find(tree.collect(informers, namespace, extra), name, namespace)
+        if view is None:
+            if latest is None and informers.api.find(ref) is not None:
+                return pending("is not seen yet")
+            return failed("it does not exist any more")
+        if view != latest:
+            latest = view
+            on_tree(view)
+        if view.phase == "Deleting":
+            return failed("it is being deleted", cause=view.status.cause)
+        return view.status
+
+    bell = replace(waiter or Waiter(), wakeup=informers.wakeup)
+    until(probe, what=f"cluster {namespace}/{name}", timeout=timeout, waiter=bell)
+    if latest is None:
+        raise CapiLlmError("the cluster was never seen", on=str(CLUSTERS.ref(known)))
+    return latest

@@ -1,0 +1,329 @@
+"""Objects → one tree per cluster, with a verdict and the root cause. Pure, but for :func:`collect`.
+
+A cluster is ready when its topology is reconciled at the newest generation, its control
+plane has all machines ready, and every pool has as many machines ready and up to date as
+it wants, within its range. Cluster API's own ``Ready`` is true before the workers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from capi_llm.clusters.topology import class_of, pool_entries, scaled_range
+from capi_llm.contract import capi
+from capi_llm.contract.conditions import Replicas, deleting, replicas
+from capi_llm.kube.cache import Informers
+from capi_llm.kube.client import Api
+from capi_llm.kube.resources import (
+    CLUSTERS,
+    KUBEADM_CONTROL_PLANES,
+    MACHINE_DEPLOYMENTS,
+    MACHINES,
+    Object,
+    Resource,
+)
+from capi_llm.waiting import State, Status, pending
+
+CLUSTER_NAME = "cluster.x-k8s.io/cluster-name"
+POOL_NAME = "topology.cluster.x-k8s.io/deployment-name"
+DEPLOYMENT_NAME = "cluster.x-k8s.io/deployment-name"
+
+CONTROL_PLANES: tuple[Resource, ...] = (KUBEADM_CONTROL_PLANES,)
+"""Kinds of control planes that are looked at; more of them may be given to :func:`collect`."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What a tree is built from; objects of other clusters may be among them."""
+
+    clusters: Sequence[Object] = ()
+    control_planes: Sequence[Object] = ()
+    machine_deployments: Sequence[Object] = ()
+    machines: Sequence[Object] = ()
+
+
+@dataclass(frozen=True)
+class MachineView:
+    """One machine; ``node`` is empty until it has one."""
+
+    name: str
+    phase: str
+    version: str
+    node: str
+    status: Status
+
+
+@dataclass(frozen=True)
+class ControlPlaneView:
+    """The control plane, with its machines."""
+
+    kind: str
+    name: str
+    count: Replicas
+    status: Status
+    machines: tuple[MachineView, ...]
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """A pool of workers. ``minimum`` and ``maximum`` are None where nothing says a range."""
+
+    name: str
+    worker_class: str
+    minimum: int | None
+    maximum: int | None
+    count: Replicas
+    status: Status
+    machines: tuple[MachineView, ...]
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """One cluster. ``status`` is the verdict, its message the root cause."""
+
+    name: str
+    namespace: str
+    cluster_class: str
+    version: str
+    phase: str
+    status: Status
+    infrastructure: Status
+    control_plane: ControlPlaneView
+    pools: tuple[PoolView, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A line of the tree for people."""
+
+    label: str
+    status: Status
+    children: tuple[Node, ...] = ()
+
+
+def collect(source: Api | Informers, namespace: str | None, extra: Sequence[Resource] = ()) -> Objects:
+    """The objects, asked for now or as the informers know them. ``extra`` are more control plane kinds."""
+
+    def items(resource: Resource) -> list[Object]:
+        if isinstance(source, Informers):
+            return source.of(resource, namespace).items()
+        return source.list(resource, namespace)
+
+    return Objects(
+        clusters=items(CLUSTERS),
+        control_planes=[obj for kind in (*CONTROL_PLANES, *extra) for obj in items(kind)],
+        machine_deployments=items(MACHINE_DEPLOYMENTS),
+        machines=items(MACHINES),
+    )
+
+
+def overview(objects: Objects) -> list[ClusterView]:
+    """All clusters, by namespace and name."""
+    order = sorted(objects.clusters, key=lambda obj: (_namespace(obj), obj["metadata"]["name"]))
+    return [view(cluster, objects) for cluster in order]
+
+
+def find(objects: Objects, name: str, namespace: str) -> ClusterView | None:
+    """The view of one cluster, or None where there is no such Cluster."""
+    for cluster in objects.clusters:
+        if cluster["metadata"]["name"] == name and _namespace(cluster) == namespace:
+            return view(cluster, objects)
+    return None
+
+
+def view(cluster: Object, objects: Objects) -> ClusterView:
+    """The tree of one cluster."""
+    machines = _of(cluster, objects.machines)
+    control_plane = _control_plane(cluster, objects, machines)
+    pools = _pools(cluster, _of(cluster, objects.machine_deployments), machines)
+    return ClusterView(
+        name=cluster["metadata"]["name"],
+        namespace=_namespace(cluster),
+        cluster_class=class_of(cluster),
+        version=str(((cluster.get("spec") or {}).get("topology") or {}).get("version") or ""),
+        phase=capi.phase(cluster),
+        status=_verdict(cluster, control_plane, pools),
+        infrastructure=capi.infrastructure(cluster),
+        control_plane=control_plane,
+        pools=pools,
+    )
+
+
+def nodes(cluster: ClusterView) -> Node:
+    """The tree of lines: cluster, infrastructure, control plane and pools with their machines."""
+
+    def machines(views: Iterable[MachineView]) -> tuple[Node, ...]:
+        return tuple(Node(f"Machine {each.name}", each.status) for each in views)
+
+    plane = cluster.control_plane
+    children = [
+        Node("Infrastructure", cluster.infrastructure),
+        Node(
+            f"Control plane {plane.count.ready}/{plane.count.desired}", plane.status, machines(plane.machines)
+        ),
+    ]
+    for pool in cluster.pools:
+        span = f" ({_range(pool)})" if pool.minimum is not None else ""
+        label = f"Pool {pool.name} {pool.count.ready}/{pool.count.desired}{span}"
+        children.append(Node(label, pool.status, machines(pool.machines)))
+    return Node(f"Cluster {cluster.namespace}/{cluster.name}", cluster.status, tuple(children))
+
+
+def as_json(cluster: ClusterView) -> dict[str, Any]:
+    """The cluster's part of ``status -o json``."""
+    plane = cluster.control_plane.count
+    return {
+        "name": cluster.name,
+        "namespace": cluster.namespace,
+        "class": cluster.cluster_class,
+        "version": cluster.version,
+        "ready": cluster.status.ready,
+        "phase": cluster.phase,
+        "control_plane": {"desired": plane.desired, "ready": plane.ready},
+        "workers": [
+            {
+                "name": pool.name,
+                "min": pool.minimum,
+                "max": pool.maximum,
+                "desired": pool.count.desired,
+                "ready": pool.count.ready,
+            }
+            for pool in cluster.pools
+        ],
+        "message": cluster.status.message,
+    }
+
+
+def _verdict(cluster: Object, control_plane: ControlPlaneView, pools: Iterable[PoolView]) -> Status:
+    own = capi.cluster(cluster)
+    if own.failed or deleting(cluster) or capi.paused(cluster):
+        return own
+    problem = capi.topology(cluster)
+    if problem is not None:
+        return problem
+    if not (infrastructure := capi.infrastructure(cluster)).ready:
+        return pending(f"infrastructure: {infrastructure.message}", cause=infrastructure.cause)
+    if not control_plane.status.ready:
+        return _because("control plane", control_plane.status, control_plane.machines)
+    for pool in pools:
+        if not pool.status.ready:
+            return _because(f"pool {pool.name}", pool.status, pool.machines)
+    return own
+
+
+def _because(what: str, status: Status, machines: Iterable[MachineView]) -> Status:
+    """``status`` of ``what``, with the first machine that is behind it."""
+    if status.failed:
+        return Status(State.FAILED, f"{what}: {status.message}", status.cause, status.fix)
+    for machine in machines:
+        if not machine.status.ready:
+            return pending(
+                f"{what}: machine {machine.name}: {machine.status.message}", cause=machine.status.cause
+            )
+    return pending(f"{what}: {status.message}", cause=status.cause, fix=status.fix)
+
+
+def _control_plane(cluster: Object, objects: Objects, machines: Sequence[Object]) -> ControlPlaneView:
+    reference = (cluster.get("spec") or {}).get("controlPlaneRef") or {}
+    kind, name = str(reference.get("kind", "")), str(reference.get("name", ""))
+    own = _machines(
+        obj for obj in machines if capi.CONTROL_PLANE_MACHINE in (obj["metadata"].get("labels") or {})
+    )
+    for obj in objects.control_planes:
+        if (obj["kind"], obj["metadata"]["name"], _namespace(obj)) == (kind, name, _namespace(cluster)):
+            return ControlPlaneView(kind, name, replicas(obj), capi.control_plane(obj), own)
+    wanted = ((cluster.get("spec") or {}).get("topology") or {}).get("controlPlane") or {}
+    count = Replicas(desired=int(wanted.get("replicas") or 1), current=len(own))
+    if not name:
+        return ControlPlaneView("", "", count, pending("is not created yet"), own)
+    # Of a kind that is not looked at: what the Cluster itself says has to do.
+    status = capi.cluster_control_plane(cluster)
+    if status.ready:
+        count = Replicas(count.desired, count.desired, count.desired, count.desired, count.desired)
+    return ControlPlaneView(kind, name, count, status, own)
+
+
+def _pools(
+    cluster: Object, deployments: Sequence[Object], machines: Sequence[Object]
+) -> tuple[PoolView, ...]:
+    by_pool = {_pool_name(obj): obj for obj in deployments}
+    has_topology = bool((cluster.get("spec") or {}).get("topology"))
+    views = [
+        _wanted_pool(entry, by_pool.pop(entry["name"], None), machines) for entry in pool_entries(cluster)
+    ]
+    for name, deployment in sorted(by_pool.items()):
+        other = _pool(name, "", None, deployment, machines)
+        views.append(replace(other, status=pending("is being removed")) if has_topology else other)
+    if not capi.control_plane_initialized(cluster):
+        waiting = pending("waits for the control plane")
+        views = [each if each.status.ready else replace(each, status=waiting) for each in views]
+    return tuple(views)
+
+
+def _wanted_pool(entry: dict[str, Any], deployment: Object | None, machines: Sequence[Object]) -> PoolView:
+    span = scaled_range((entry.get("metadata") or {}).get("annotations") or {})
+    if entry.get("replicas") is not None:
+        span = (int(entry["replicas"]), int(entry["replicas"]))
+    if deployment is None:
+        missing = pending("is not created yet")
+        low, high = span or (None, None)
+        return PoolView(
+            entry["name"], entry.get("class", ""), low, high, Replicas(desired=low or 0), missing, ()
+        )
+    return _pool(entry["name"], entry.get("class", ""), span, deployment, machines)
+
+
+def _pool(
+    name: str,
+    worker_class: str,
+    span: tuple[int, int] | None,
+    deployment: Object,
+    machines: Sequence[Object],
+) -> PoolView:
+    span = span or scaled_range(deployment["metadata"].get("annotations") or {})
+    low, high = span or (None, None)
+    count, status = replicas(deployment), capi.machine_deployment(deployment)
+    if status.ready and span is not None and not span[0] <= count.desired <= span[1]:
+        status = pending(
+            f"wants {count.desired} machines, its range is {low}..{high}",
+            cause="the range was changed and the pool was not scaled",
+            fix=f"capi-llm scale {_label(deployment, CLUSTER_NAME)} --workers {low}..{high} --pool {name}",
+        )
+    owned = (obj for obj in machines if _label(obj, DEPLOYMENT_NAME) == deployment["metadata"]["name"])
+    return PoolView(name, worker_class, low, high, count, status, _machines(owned))
+
+
+def _machines(machines: Iterable[Object]) -> tuple[MachineView, ...]:
+    return tuple(
+        MachineView(
+            name=obj["metadata"]["name"],
+            phase=capi.phase(obj),
+            version=str((obj.get("spec") or {}).get("version") or ""),
+            node=capi.node(obj),
+            status=capi.machine(obj),
+        )
+        for obj in sorted(machines, key=lambda obj: str(obj["metadata"]["name"]))
+    )
+
+
+def _of(cluster: Object, objects: Iterable[Object]) -> list[Object]:
+    name, namespace = cluster["metadata"]["name"], _namespace(cluster)
+    return [obj for obj in objects if _namespace(obj) == namespace and obj["spec"].get("clusterName") == name]
+
+
+def _pool_name(deployment: Object) -> str:
+    return _label(deployment, POOL_NAME) or str(deployment["metadata"]["name"])
+
+
+def _label(obj: Object, key: str) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(key, ""))
+
+
+def _namespace(obj: Object) -> str:
+    return str(obj["metadata"].get("namespace") or "default")
+
+
+def _range(pool: PoolView) -> str:
+    return str(pool.minimum) if pool.minimum == pool.maximum else f"{pool.minimum}..{pool.maximum}"

@@ -1,0 +1,139 @@
+"""Conditions and counts, whichever dialect of Cluster API wrote them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Object = Mapping[str, Any]
+"""A Kubernetes object as JSON."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition. ``status`` is ``True``, ``False`` or ``Unknown``.
+
+    ``stale`` says that the object was changed after the condition was computed.
+    """
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    stale: bool = False
+
+    @property
+    def true(self) -> bool:
+        return self.status == "True" and not self.stale
+
+    @property
+    def false(self) -> bool:
+        return self.status == "False"
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Machines of a control plane or a pool; ``ready`` is the new dialect's where it is there."""
+
+    desired: int = 0
+    current: int = 0
+    ready: int = 0
+    up_to_date: int = 0
+    available: int = 0
+
+
+def status_of(obj: Object) -> Mapping[str, Any]:
+    """``status``, empty where the object has none yet."""
+    return obj.get("status") or {}
+
+
+def generation(obj: Object) -> int:
+    """How often the object's spec changed."""
+    return int((obj.get("metadata") or {}).get("generation") or 0)
+
+
+def observed(obj: Object) -> bool:
+    """Whether the controller has seen the newest spec, as far as the object says."""
+    seen = status_of(obj).get("observedGeneration")
+    return seen is None or int(seen) >= generation(obj)
+
+
+def deleting(obj: Object) -> bool:
+    """Whether the object is on its way out."""
+    return bool((obj.get("metadata") or {}).get("deletionTimestamp"))
+
+
+def finalizers(obj: Object) -> tuple[str, ...]:
+    """Who still holds a deleted object back."""
+    return tuple((obj.get("metadata") or {}).get("finalizers") or ())
+
+
+def new_dialect(obj: Object) -> bool:
+    """Whether the object carries conditions of the new dialect."""
+    return "v1beta2" in status_of(obj) or str(obj.get("apiVersion", "")).endswith("/v1beta2")
+
+
+def conditions(obj: Object) -> dict[str, Condition]:
+    """The conditions by type: ``status.v1beta2`` first, then ``status``."""
+    status = status_of(obj)
+    raw = (status.get("v1beta2") or status).get("conditions") or []
+    found = {}
+    for entry in raw:
+        seen = entry.get("observedGeneration")
+        found[entry["type"]] = Condition(
+            entry["type"],
+            entry.get("status", "Unknown"),
+            entry.get("reason", ""),
+            (entry.get("message") or "").strip(),
+            seen is not None and int(seen) < generation(obj),
+        )
+    return found
+
+
+def replicas(obj: Object) -> Replicas:
+    """The counts of a control plane or MachineDeployment, of either dialect.
+
+    ``desired`` is 0 where neither spec nor defaulting has said a number yet.
+    """
+    status = status_of(obj)
+    newer = status.get("v1beta2") or {}
+
+    def count(*names: str) -> int:
+        for source in (newer, status):
+            for name in names:
+                if source.get(name) is not None:
+                    return int(source[name])
+        return 0
+
+    return Replicas(
+        desired=int((obj.get("spec") or {}).get("replicas") or 0),
+        current=count("replicas"),
+        ready=count("readyReplicas"),
+        up_to_date=count("upToDateReplicas", "updatedReplicas"),
+        available=count("availableReplicas"),
+    )
+
+
+def root_cause(message: str) -> str:
+    """The deepest line of a summary, as one line.
+
+    Cluster API nests: ``* InfrastructureReady:`` / ``  * VMProvisioned: WaitingForStartupTimeout``.
+    The first chain is followed to its end, as the later ones usually wait for it.
+    """
+    best, depth = "", -1
+    for line in message.splitlines():
+        text = line.lstrip(" *")
+        indent = len(line) - len(line.lstrip(" "))
+        if not text:
+            continue
+        if indent <= depth:
+            break
+        best, depth = text, indent
+    return best.rstrip(":").strip()
+
+
+def words(reason: str) -> str:
+    """A reason as words: ``WaitingForBootstrapData`` is ``waiting for bootstrap data``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", reason).lower()

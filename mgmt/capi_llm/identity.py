@@ -1,0 +1,210 @@
+"""Which management planes there are: ``planes/NAME.json`` in the state folder.
+
+The file is a locator, never a record of what was done: it says where the plane is
+and how to know that it is the same one (the UID of its kube-system namespace). What
+was done is read from the cluster itself.
+
+A plane is chosen by ``--name``, then ``CAPI_LLM_PLANE``, then ``capi-llm planes use``,
+then because it is the only one. Otherwise the choice is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capi_llm import versions
+from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One plane. ``uid`` is empty until its API server has answered once.
+
+    ``instance`` is a random word that marks every process of a sandbox; ``loopback`` is
+    the 127.0.0.N that its simulated machines listen on; ``ports`` are those assigned to it.
+    """
+
+    name: str
+    kind: str
+    kubeconfig: str
+    context: str
+    uid: str = ""
+    instance: str = ""
+    loopback: str = ""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    cli_version: str = versions.CLI
+    schema_version: int = SCHEMA_VERSION
+
+
+class Identities:
+    """The plane files under ``state``."""
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / "planes"
+        self._used = state / "plane"
+
+    def path(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in self._folder.glob("*.json"))
+
+    def find(self, name: str) -> Identity | None:
+        """The plane called ``name``, or None. Raises Refused for a file that can not be used."""
+        path = self.path(name)
+        try:
+            data = json.loads(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise Refused(
+                f"the file of plane {name!r} can not be read",
+                on=str(path),
+                why=str(error),
+                fix="restore the file, or `capi-llm destroy --name "
+                f"{name} --yes`, which ends what it can still find and removes the file",
+            ) from error
+        return _parse(path, name, data)
+
+    def all(self) -> list[Identity]:
+        return [plane for name in self.names() if (plane := self.find(name))]
+
+    def save(self, plane: Identity) -> None:
+        """Write ``plane`` atomically, mode 0600."""
+        write_private(self.path(plane.name), json.dumps(dataclasses.asdict(plane), indent=2) + "\n")
+
+    def remove(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+        if self.used() == name:
+            self._used.unlink(missing_ok=True)
+
+    def use(self, name: str) -> None:
+        """Make ``name`` the plane of commands that do not name one."""
+        if self.find(name) is None:
+            raise self._unknown(name)
+        write_private(self._used, name + "\n")
+
+    def used(self) -> str:
+        try:
+            return self._used.read_text().strip()
+        except OSError:
+            return ""
+
+    def resolve(self, flag: str, variable: str) -> Identity:
+        """The plane that a command acts on. Raises NotFound or Refused, saying how to name one."""
+        for name in (flag, variable, self.used()):
+            if name:
+                plane = self.find(name)
+                if plane is None:
+                    raise self._unknown(name)
+                return plane
+        names = self.names()
+        if not names:
+            raise NotFound("there is no management plane yet", fix="capi-llm bootstrap")
+        if len(names) > 1:
+            raise Refused(
+                "there are several management planes and none was named",
+                on=", ".join(names),
+                fix=f"add --name {names[0]}, or choose one with `capi-llm planes use {names[0]}`",
+            )
+        found = self.find(names[0])
+        if found is None:
+            raise self._unknown(names[0])
+        return found
+
+    def _unknown(self, name: str) -> CapiLlmError:
+        names = self.names()
+        there = f"there are: {', '.join(names)}" if names else "there is none yet"
+        return NotFound(
+            f"there is no management plane called {name!r}",
+            why=there,
+            fix=f"capi-llm bootstrap --name {name}" if not names else "capi-llm planes list",
+        )
+
+
+def writable(plane: Identity) -> None:
+    """Raise Refused where ``plane`` was last written by a newer capi-llm than this one."""
+    try:
+        newer = versions.parse(plane.cli_version)[:3] > versions.parse(versions.CLI)[:3]
+    except ValueError:
+        newer = True
+    if newer:
+        raise Refused(
+            f"plane {plane.name!r} belongs to a newer capi-llm",
+            why=f"it was written by {plane.cli_version}, this is {versions.CLI}",
+            fix=f"install capi-llm {plane.cli_version} or newer",
+        )
+
+
+def check_uid(plane: Identity, uid: str) -> None:
+    """Raise Refused where the API server is not the one that ``plane`` was recorded with."""
+    if plane.uid and uid != plane.uid:
+        raise Refused(
+            f"another cluster answers where plane {plane.name!r} should be",
+            on=plane.kubeconfig,
+            why=f"its kube-system has UID {uid}, recorded is {plane.uid}",
+            fix="check what listens there; a plane that is gone is forgotten by "
+            f"`capi-llm destroy --name {plane.name} --yes`",
+        )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically with mode 0600, its folder 0700 if it has to be made."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CapiLlmError(
+            "a file can not be written", on=str(path), why=error.strerror or str(error),
+            fix="make the folder writable and check the space on its disk",
+        ) from error
+
+
+def _parse(path: Path, name: str, data: Any) -> Identity:
+    fields = {item.name for item in dataclasses.fields(Identity)}
+    if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
+        raise Refused("a plane file is not one of ours", on=str(path), fix="move the file away")
+    if data["schema_version"] > SCHEMA_VERSION:
+        raise Refused(
+            f"plane {name!r} was written by a newer capi-llm",
+            on=str(path),
+            fix=f"install capi-llm {data.get('cli_version', '')} or newer",
+        )
+    try:
+        plane = Identity(**{key: value for key, value in data.items() if key in fields})
+    except TypeError as error:
+        raise Refused("a plane file is incomplete", on=str(path), why=str(error), fix="move the file away") from error
+    if plane.name != name:
+        raise Refused("a plane file has another plane's name", on=str(path), why=f"it says {plane.name!r}")
+    return plane
+
+
+def check_name(name: str, what: str) -> str:
+    """``name`` if it is an RFC 1123 label (as in Kubernetes). Raises BadInput otherwise."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+        suggestion = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
+        raise BadInput(
+            f"{what} {name!r} is not a valid name",
+            why="it must be lowercase letters, digits and '-', at most 63, and begin and end with a letter or digit",
+            fix=f"use {suggestion!r}" if suggestion else "choose another name",
+        )
+    return name

@@ -1,0 +1,183 @@
+"""What a refusal of the API server means, as an exception of :mod:`capi_llm.errors`.
+
+The HTTP status alone does not say it: an admission plugin or webhook that says no
+answers 403 like a missing permission, a namespace that is being deleted answers 403
+too, and a webhook whose process has not started yet shows as 500.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import urllib3.exceptions as http
+
+from capi_llm.errors import ApiError, Conflict, Forbidden, Gone, Invalid, NotFound, Unauthorized, Unavailable
+
+_DENIED = re.compile(r"admission webhook .* denied|ValidatingAdmissionPolicy", re.DOTALL)
+# What does not fit the schema is a 400 where it is created, and a 500 where it is applied.
+_MALFORMED = re.compile(r"^failed to (create typed patch object|convert new object)")
+_PERMISSION = re.compile(r"\buser \"|\bno permission|not allowed to", re.I)
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+
+
+def from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, what: str, on: str, sent: Any = None
+) -> ApiError | NotFound:
+    """The exception for an answer with an HTTP error status.
+
+    ``what`` was tried ``on`` which object; ``sent`` is the request's body, whose secret
+    values are taken out of the server's message.
+    """
+    answer = _status_object(body)
+    reason = str(answer.get("reason", ""))
+    why = scrub(answer["message"] if answer.get("message") else _plain(status, body), sent)
+    causes = {str(cause.get("reason", "")) for cause in (answer.get("details") or {}).get("causes") or []}
+    if status == 404:
+        return NotFound(what, on=on, why=why)
+    if status == 401:
+        return Unauthorized(
+            what, status=status, reason=reason, on=on, why=why,
+            fix="the credentials in the kubeconfig are not accepted or have expired: log in again",
+        )
+    if status == 409:
+        return Conflict(what, status=status, reason=reason, on=on, why=why)
+    if status == 410:
+        return Gone(what, status=status, reason=reason, on=on, why=why)
+    if status == 403:
+        if "NamespaceTerminating" in causes:
+            return Conflict(
+                what, status=status, reason="NamespaceTerminating", on=on, why=why,
+                fix="run the same command again when the namespace is gone",
+            )
+        # Quotas, pod security and webhooks answer 403 as well; no role would help there.
+        if _DENIED.search(why) or (" is forbidden: " in why and not _PERMISSION.search(why)):
+            return Invalid(what, status=status, reason=reason, on=on, why=why)
+        return Forbidden(
+            what, status=status, reason=reason, on=on, why=why,
+            fix="use credentials with this permission (kubectl auth can-i --list shows what these may do)",
+        )
+    if status in (400, 422) or (status == 500 and _MALFORMED.search(why)):
+        return Invalid(what, status=status, reason=reason, on=on, why=why)
+    if status in _TRANSIENT:
+        return Unavailable(
+            what, status=status, reason=reason, on=on, why=why, retry_after=_retry_after(headers, answer)
+        )
+    return ApiError(what, status=status, reason=reason, on=on, why=why)
+
+
+def from_status_object(answer: Mapping[str, Any], *, what: str, on: str) -> ApiError | NotFound:
+    """The exception for a ``Status`` object that came inside a watch."""
+    code = int(answer.get("code") or 500)
+    if answer.get("reason") in ("Expired", "Gone"):
+        code = 410
+    return from_response(code, {}, json.dumps(answer).encode(), what=what, on=on)
+
+
+def from_connection(error: Exception, *, server: str, what: str, on: str) -> ApiError:
+    """The exception where no answer came. A certificate that is not trusted does not mend by waiting."""
+    root = _root(error)
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return ApiError(
+            what, status=0, reason="Untrusted", on=on,
+            why=f"the certificate of {server} is not trusted: {root.verify_message or root.reason}",
+            fix="check certificate-authority and server in the kubeconfig",
+        )
+    if isinstance(root, (FileNotFoundError, PermissionError)):
+        return ApiError(what, status=0, reason="Credentials", on=on, why=f"can not read {root.filename}")
+    refused = isinstance(root, ConnectionRefusedError)
+    return Unavailable(
+        what, reason="ConnectionRefused" if refused else "", on=on,
+        why=f"no answer from {server}: {_connection_message(root)}",
+    )
+
+
+def never_arrived(error: Exception) -> bool:
+    """Whether the request surely never reached the server, so that any method may be sent again."""
+    return isinstance(error, Unavailable) and (error.reason == "ConnectionRefused" or error.status == 429)
+
+
+def scrub(message: str, sent: Any) -> str:
+    """``message`` without the values of a Secret in ``sent``: validation errors quote what they got."""
+    if isinstance(sent, Mapping) and sent.get("kind") == "Secret":
+        for value in sorted(_secret_values(sent), key=len, reverse=True):
+            message = message.replace(value, "***")
+    return message
+
+
+def _secret_values(secret: Mapping[str, Any]) -> Iterator[str]:
+    public = {"apiVersion", "kind", "metadata", "type", "immutable"}
+    for text in _leaves([value for key, value in secret.items() if key not in public]):
+        yield text
+        with contextlib.suppress(binascii.Error, ValueError):
+            if decoded := base64.b64decode(text, validate=True).decode():
+                yield decoded
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif value not in (None, "", True, False):
+        yield str(value)
+
+
+def _status_object(body: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
+
+
+def _plain(status: int, body: bytes) -> str:
+    """A line for an answer that is no Status: a proxy's page, or the checks of ``/readyz`` that fail."""
+    checks = [line.split()[0][3:] for line in body.decode(errors="replace").splitlines() if line[:3] == "[-]"]
+    if checks:
+        return f"{', '.join(checks)} failed"
+    text = " ".join(body[:400].decode(errors="replace").split())
+    return f"HTTP {status}" if not text or text.startswith("<") else f"HTTP {status}: {text}"
+
+
+def _retry_after(headers: Mapping[str, str], answer: Mapping[str, Any]) -> float | None:
+    text = headers.get("Retry-After") or (answer.get("details") or {}).get("retryAfterSeconds")
+    try:
+        return max(0.0, float(text)) if text is not None else None
+    except ValueError:  # an HTTP date: API servers send seconds, what stands between may not
+        return None
+
+
+def _root(error: BaseException) -> BaseException:
+    """The operating system's own error below urllib3's wrapping."""
+    seen: set[int] = set()
+    current: BaseException = error
+    while id(current) not in seen:
+        seen.add(id(current))
+        inner = getattr(current, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((arg for arg in current.args if isinstance(arg, BaseException)), None)
+        if inner is None:
+            inner = current.__cause__ or current.__context__
+        if inner is None or isinstance(current, (OSError, ssl.SSLError)):
+            break
+        current = inner
+    return current
+
+
+def _connection_message(root: BaseException) -> str:
+    if isinstance(root, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(root, (TimeoutError, http.TimeoutError)):
+        return "timed out"
+    if isinstance(root, socket.gaierror):
+        return "the host name is not known"
+    return f"{type(root).__name__}: {root}" if str(root) else type(root).__name__

@@ -1,0 +1,60 @@
+"""Kubeconfig files: made from their parts, written so that nobody else reads them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from capi_llm.identity import write_private
+
+Kubeconfig = dict[str, Any]
+
+
+def build(
+    server: str,
+    *,
+    name: str,
+    ca: str = "",
+    client_cert: str = "",
+    client_key: str = "",
+    token: str = "",
+    namespace: str = "",
+) -> Kubeconfig:
+    """A kubeconfig with one cluster, user and context, all called ``name``.
+
+    ``ca``, ``client_cert`` and ``client_key`` are PEM text. Log in by certificate or by token.
+    """
+    cluster: dict[str, str] = {"server": server}
+    if ca:
+        cluster["certificate-authority-data"] = _encoded(ca)
+    user: dict[str, str] = {}
+    if client_cert:
+        user |= {"client-certificate-data": _encoded(client_cert), "client-key-data": _encoded(client_key)}
+    if token:
+        user["token"] = token
+    context = {"cluster": name, "user": name} | ({"namespace": namespace} if namespace else {})
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": context}],
+        "current-context": name,
+    }
+
+
+def render(kubeconfig: Kubeconfig) -> str:
+    """The kubeconfig as YAML."""
+    return yaml.safe_dump(kubeconfig, sort_keys=False)
+
+
+def write(path: Path, text: str) -> None:
+    """Write atomically with mode 0600: readers see the old file or the new one. Raises CapiLlmError."""
+    write_private(path, text)
+
+
+def _encoded(pem: str) -> str:
+    return base64.b64encode(pem.encode()).decode()

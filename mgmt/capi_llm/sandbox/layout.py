@@ -1,0 +1,82 @@
+"""Where the files of one sandbox are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from capi_llm.errors import BadInput
+
+_SOCKET_LIMIT = 100
+"""Longest path of a unix socket, bytes: sun_path holds 108 on Linux and 104 on macOS."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under ``root``, the folder of one sandbox."""
+
+    root: Path
+
+    @property
+    def pki(self) -> Path:
+        return self.root / "pki"
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def etcd_data(self) -> Path:
+        return self.root / "etcd"
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's own record of every write: who, when, what."""
+        return self.logs / "audit.log"
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        return self.config / "admin.kubeconfig"
+
+    @property
+    def supervisor_config(self) -> Path:
+        return self.config / "supervisord.conf"
+
+    @property
+    def socket(self) -> Path:
+        return self.root / "supervisor.sock"
+
+    def log(self, part: str) -> Path:
+        return self.logs / f"{part}.log"
+
+    def kubeconfig(self, part: str) -> Path:
+        return self.config / f"{part}.kubeconfig"
+
+    def certificate(self, name: str) -> Path:
+        return self.pki / f"{name}.crt"
+
+    def key(self, name: str) -> Path:
+        return self.pki / f"{name}.key"
+
+    def webhook_certs(self, part: str) -> Path:
+        """Folder with the ``tls.crt`` and ``tls.key`` of one manager's webhook server."""
+        return self.pki / "webhook" / part
+
+    def check(self) -> None:
+        """Raise BadInput where the path is too long for the supervisor's unix socket."""
+        if len(str(self.socket).encode()) > _SOCKET_LIMIT:
+            raise BadInput(
+                "the state folder's path is too long for a unix socket",
+                on=str(self.socket),
+                why=f"{len(str(self.socket).encode())} bytes, {_SOCKET_LIMIT} at most",
+                fix="set CAPI_LLM_STATE to a shorter path",
+            )
+
+
+def layout(state: Path, name: str) -> Layout:
+    """The layout of the sandbox called ``name`` under the state folder."""
+    return Layout(state / "sandboxes" / name)

@@ -1,0 +1,215 @@
+"""The sandbox's certificate authorities and certificates.
+
+Two authorities: one for the Kubernetes API, one for etcd, so that no Kubernetes
+certificate opens etcd. Each Cluster API manager gets a client certificate of its own,
+bound to the roles of its own RBAC manifests (``components``), so that it runs with the
+permissions that it would have in a cluster, not as an administrator.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from capi_llm.identity import write_private
+from capi_llm.sandbox.layout import Layout
+from capi_llm.sandbox.parts import MANAGERS
+
+CA = "ca"
+ETCD_CA = "etcd-ca"
+SERVICE_ACCOUNT_KEY = "service-account"
+
+_AUTHORITY_DAYS = 3650
+_DAYS = 365
+_RENEW_DAYS = 30
+_BACKDATE = datetime.timedelta(hours=24)
+"""Certificates begin a day ago, so that a clock set back does not make them invalid."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """One certificate to be made. ``server`` and ``client`` say what it may be used for."""
+
+    name: str
+    common_name: str
+    groups: tuple[str, ...] = ()
+    authority: str = CA
+    server: bool = False
+    client: bool = True
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    hosts: tuple[str, ...] = ("localhost",)
+
+
+def manager_user(manager: str) -> str:
+    """User name of a Cluster API manager. Its ServiceAccount's name is longer than a certificate may hold."""
+    return f"capi-llm:{manager}"
+
+
+CERTIFICATES: tuple[Certificate, ...] = (
+    Certificate("etcd-server", "etcd", authority=ETCD_CA, server=True),
+    Certificate("etcd-client", "kube-apiserver-etcd-client", authority=ETCD_CA),
+    Certificate(
+        "kube-apiserver",
+        "kube-apiserver",
+        server=True,
+        client=False,
+        addresses=("127.0.0.1", "10.96.0.1"),
+        hosts=("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"),
+    ),
+    Certificate("kubelet-client", "kube-apiserver-kubelet-client", groups=("system:masters",)),
+    Certificate("admin", "capi-llm-admin", groups=("system:masters",)),
+    Certificate("kube-controller-manager", "system:kube-controller-manager"),
+    Certificate("kube-scheduler", "system:kube-scheduler"),
+    Certificate("kwok", "system:kwok-controller", groups=("system:masters",)),
+    Certificate("serving", "capi-llm-sandbox", server=True, client=False),
+    *(Certificate(name, manager_user(name)) for name in MANAGERS),
+)
+"""Every certificate of a sandbox. ``serving`` is shared by all webhook servers."""
+
+
+def missing(layout: Layout, now: datetime.datetime | None = None) -> list[str]:
+    """Names of the authorities, keys and certificates that are absent, unreadable or about to expire."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    wanted = [(name, name) for name in (CA, ETCD_CA)] + [(item.name, item.authority) for item in CERTIFICATES]
+    bad = [name for name, authority in wanted if not _good(layout, name, authority, now)]
+    if not layout.key(SERVICE_ACCOUNT_KEY).exists():
+        bad.append(SERVICE_ACCOUNT_KEY)
+    return bad
+
+
+def ensure(layout: Layout) -> list[str]:
+    """Make what :func:`missing` names and return those names. Authorities that are good are kept."""
+    bad = missing(layout)
+    layout.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in (CA, ETCD_CA):
+        if name in bad:
+            _write_authority(layout, name)
+    bad = missing(layout)
+    for certificate in CERTIFICATES:
+        if certificate.name in bad:
+            _write_certificate(layout, certificate)
+    if not layout.key(SERVICE_ACCOUNT_KEY).exists():
+        key = ec.generate_private_key(ec.SECP256R1())
+        write_private(layout.key(SERVICE_ACCOUNT_KEY), _pem(key))
+    return bad
+
+
+def authority_pem(layout: Layout) -> str:
+    """The Kubernetes authority's certificate, PEM."""
+    return layout.certificate(CA).read_text()
+
+
+def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> bool:
+    try:
+        certificate = x509.load_pem_x509_certificate(layout.certificate(name).read_bytes())
+        issuer = x509.load_pem_x509_certificate(layout.certificate(authority).read_bytes())
+        certificate.verify_directly_issued_by(issuer)
+        key = _load_key(layout.key(name))
+    except (OSError, ValueError, TypeError, InvalidSignature):
+        return False
+    if key.public_key() != certificate.public_key():
+        return False
+    return certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS)
+
+
+def _write_authority(layout: Layout, name: str) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(f"capi-llm-sandbox-{name}", ())
+    certificate = (
+        _builder(subject, subject, key.public_key(), _AUTHORITY_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _store(layout, name, key, certificate)
+
+
+def _write_certificate(layout: Layout, wanted: Certificate) -> None:
+    issuer = x509.load_pem_x509_certificate(layout.certificate(wanted.authority).read_bytes())
+    signer = _load_key(layout.key(wanted.authority))
+    key = ec.generate_private_key(ec.SECP256R1())
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * wanted.client
+    builder = (
+        _builder(_name(wanted.common_name, wanted.groups), issuer.subject, key.public_key(), _DAYS)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+    )
+    if wanted.server:
+        builder = builder.add_extension(_alternative_names(wanted.hosts, wanted.addresses), critical=False)
+    _store(layout, wanted.name, key, builder.sign(signer, hashes.SHA256()))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
+) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + datetime.timedelta(days=days))
+    )
+
+
+def _name(common_name: str, groups: Iterable[str]) -> x509.Name:
+    # Kubernetes reads the user from the common name and groups from organisations.
+    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not authority,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _alternative_names(hosts: Iterable[str], addresses: Iterable[str]) -> x509.SubjectAlternativeName:
+    names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
+    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+    return x509.SubjectAlternativeName(names)
+
+
+def _store(layout: Layout, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    # The key first: a certificate without its key is seen as missing, so a kill in between heals.
+    write_private(layout.key(name), _pem(key))
+    write_private(layout.certificate(name), certificate.public_bytes(serialization.Encoding.PEM).decode())
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> str:
+    # Not PKCS 8: kube-apiserver reads a service account key only in the older form.
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    ).decode()
+
+
+def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is not an elliptic curve key")
+    return key
+

@@ -1,0 +1,96 @@
+"""Ports and loopback addresses, assigned to sandboxes so that several run side by side.
+
+Ports come from below the range that Linux hands out to outgoing connections
+(32768 and up, ``ip_local_port_range``), so that nothing takes one by chance while a
+part is down, and above the in-memory provider's own fixed range.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+
+from capi_llm.errors import PrerequisiteMissing
+
+NAMES = (
+    "kube-apiserver",
+    "etcd",
+    "etcd-peer",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kwok",
+    *(
+        f"{manager}-{use}"
+        for manager in ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
+        for use in ("webhook", "health", "diagnostics")
+    ),
+)
+"""Every port of a sandbox. A part's first port carries its name."""
+
+_FIRST, _LAST = 24100, 32700
+
+IN_MEMORY_PORTS = (20000, 19000)
+"""First workload API server and debug server of the in-memory provider: fixed in its code
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/inmemory/pkg/server/mux.go)."""
+
+_LOOPBACKS = 64
+
+
+def free(port: int, address: str = "127.0.0.1") -> bool:
+    """Whether nothing listens on ``port``: tried by binding it, as the part itself will."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def assign(taken: Iterable[int]) -> dict[str, int]:
+    """A free port for each of :data:`NAMES`, none of them in ``taken`` (those of other planes)."""
+    used = set(taken)
+    found: dict[str, int] = {}
+    candidates = iter(range(_FIRST, _LAST))
+    for name in NAMES:
+        for port in candidates:
+            if port not in used and free(port):
+                found[name] = port
+                break
+        else:
+            raise PrerequisiteMissing(
+                "no free port is left for the sandbox",
+                on=f"127.0.0.1:{_FIRST}-{_LAST}",
+                fix="destroy a plane that is not needed: `capi-llm planes list`",
+            )
+    return found
+
+
+def assign_loopback(taken: Iterable[str]) -> str:
+    """A 127.0.0.N of its own for the simulated machines, whose ports are fixed.
+
+    Raises PrerequisiteMissing where every address is in use; on systems with only
+    127.0.0.1 (macOS) that is so from the second sandbox on.
+    """
+    used = set(taken)
+    for number in range(1, _LOOPBACKS):
+        address = f"127.0.0.{number}"
+        if address not in used and all(free(port, address) for port in IN_MEMORY_PORTS):
+            return address
+    raise PrerequisiteMissing(
+        "no loopback address is left for another sandbox's simulated machines",
+        on=f"ports {IN_MEMORY_PORTS[0]} and {IN_MEMORY_PORTS[1]}",
+        why="those ports are fixed in the in-memory provider, so each sandbox needs an address of its own",
+        fix="destroy a sandbox (`capi-llm planes list`), or end what else listens on these ports; "
+        "on macOS add an address: sudo ifconfig lo0 alias 127.0.0.2",
+    )
+
+
+def taken_by_others(ports: Mapping[str, int], running: Iterable[str]) -> dict[str, int]:
+    """Those of ``ports`` that something listens on though the part that owns them is not in ``running``."""
+    own = tuple(running)
+    return {
+        name: port
+        for name, port in ports.items()
+        if not any(name == part or name.startswith(f"{part}-") for part in own) and not free(port)
+    }

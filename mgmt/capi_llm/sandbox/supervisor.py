@@ -1,0 +1,189 @@
+"""The sandbox's supervisor: PyPI's ``supervisor``, detached, on a unix socket of mode 0600.
+
+It starts parts when told to, restarts one that dies, and stops them. It starts nothing
+by itself: after a restart of the machine, ``bootstrap`` starts what is missing, in order.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import http.client
+import io
+import shlex
+import sys
+import xmlrpc.client
+from collections.abc import Mapping
+from typing import Any
+
+from capi_llm import shell
+from capi_llm.errors import CapiLlmError
+from capi_llm.identity import write_private
+from capi_llm.sandbox.layout import Layout
+from capi_llm.sandbox.parts import Part
+from capi_llm.settings import child_environment
+
+INSTANCE_MARK = "CAPI_LLM_SANDBOX"
+"""Environment variable of every process of a sandbox; its value is the sandbox's instance word."""
+
+PART_MARK = "CAPI_LLM_SANDBOX_PART"
+"""Environment variable that says which part a process is."""
+
+SUPERVISOR = "supervisor"
+"""The supervisor's own name as a part."""
+
+_LOG_BYTES = 10 * 1024 * 1024
+_ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
+
+
+class Supervisor:
+    """Talks to the supervisor of one sandbox. Every call raises CapiLlmError where it does not answer."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._applied = layout.config / "supervisord.applied"
+
+    def configured(self, parts: tuple[Part, ...], instance: str) -> bool:
+        """Whether the supervisor was last started or reloaded with the configuration for ``parts``."""
+        try:
+            return self._applied.read_text() == _digest(configuration(self._layout, parts, instance))
+        except OSError:
+            return False
+
+    def configure(self, parts: tuple[Part, ...], instance: str) -> None:
+        """Start the supervisor with the configuration for ``parts``, or make a running one read it.
+
+        Parts whose command changed are stopped, and start with the new one when told to.
+        """
+        text = configuration(self._layout, parts, instance)
+        write_private(self._layout.supervisor_config, text)
+        if self.running():
+            self._reload()
+        else:
+            self._start(instance)
+        # Last, so that a kill before this makes the next run do it again.
+        write_private(self._applied, _digest(text))
+
+    def _start(self, instance: str) -> None:
+        self._layout.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shell.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._layout.supervisor_config)],
+            env={**child_environment(), INSTANCE_MARK: instance, PART_MARK: SUPERVISOR},
+            cwd=self._layout.root,
+            timeout=30,
+        )
+
+    def running(self) -> bool:
+        """Whether the supervisor answers."""
+        try:
+            self._call("getState")
+        except CapiLlmError:
+            return False
+        return True
+
+    def states(self) -> dict[str, str]:
+        """Part name → supervisor's state: RUNNING, STARTING, STOPPED, BACKOFF, FATAL, EXITED …"""
+        return {item["name"]: item["statename"] for item in self._call("getAllProcessInfo")}
+
+    def why(self, part: str) -> str:
+        """What the supervisor knows about a part that does not run."""
+        info = self._call("getProcessInfo", part)
+        return str(info.get("spawnerr") or info.get("description") or info["statename"])
+
+    def start_part(self, name: str) -> None:
+        """Start ``name``; nothing happens if it runs already."""
+        self._call("startProcess", name, False, tolerate=_ALREADY_STARTED)
+
+    def stop_part(self, name: str) -> None:
+        """Stop ``name``; nothing happens if it does not run."""
+        self._call("stopProcess", name, True, tolerate=_NOT_RUNNING)
+
+    def shutdown(self) -> None:
+        """Tell the supervisor to stop every part and then itself; it does so on its own time."""
+        self._call("shutdown")
+
+    def _reload(self) -> None:
+        ((added, changed, removed),) = self._call("reloadConfig")
+        for name in changed + removed:
+            self.stop_part(name)
+            self._call("removeProcessGroup", name)
+        for name in changed + added:
+            self._call("addProcessGroup", name)
+
+    def _call(self, method: str, *args: Any, tolerate: int = 0) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport
+
+        transport = SupervisorTransport("", "", f"unix://{self._layout.socket}")
+        try:
+            with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
+                return getattr(proxy.supervisor, method)(*args)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == tolerate:
+                return None
+            raise CapiLlmError(f"the supervisor refused {method}", on=" ".join(map(str, args)), why=fault.faultString) from fault
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+            raise CapiLlmError(
+                "the sandbox's supervisor does not answer", on=str(self._layout.socket), why=str(error),
+                fix="capi-llm bootstrap",
+            ) from error
+
+
+def configuration(layout: Layout, parts: tuple[Part, ...], instance: str) -> str:
+    """The text of supervisord.conf."""
+    config = configparser.RawConfigParser()
+    config["supervisord"] = {
+        "logfile": str(layout.log("supervisor")),
+        "logfile_maxbytes": str(_LOG_BYTES),
+        "logfile_backups": "1",
+        "pidfile": str(layout.root / "supervisor.pid"),
+        "childlogdir": str(layout.logs),
+        "umask": "077",
+        "minfds": "1024",
+    }
+    config["unix_http_server"] = {"file": str(layout.socket), "chmod": "0600"}
+    config["rpcinterface:supervisor"] = {
+        "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+    }
+    for part in parts:
+        config[f"program:{part.name}"] = {
+            "command": _escape(shlex.join(part.argv)),
+            "environment": _environment({**part.env, INSTANCE_MARK: instance, PART_MARK: part.name}),
+            "autostart": "false",
+            "autorestart": "true",
+            "startsecs": "1",
+            "startretries": "1000000",
+            "stopsignal": "TERM",
+            "stopwaitsecs": str(part.stop_seconds),
+            "killasgroup": "true",
+            "stdout_logfile": str(layout.log(part.name)),
+            "redirect_stderr": "true",
+            "stdout_logfile_maxbytes": str(_LOG_BYTES),
+            "stdout_logfile_backups": "1",
+        }
+    text = io.StringIO()
+    config.write(text)
+    return text.getvalue()
+
+
+def instance_of(layout: Layout) -> str:
+    """The instance word in the supervisor's configuration, "" where there is none."""
+    config = configparser.RawConfigParser()
+    try:
+        config.read(layout.supervisor_config)
+        words = config.get("program:etcd", "environment").split(",")
+    except configparser.Error:
+        return ""
+    values = dict(word.split("=", 1) for word in words if "=" in word)
+    return values.get(INSTANCE_MARK, "").strip('"')
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _environment(values: Mapping[str, str]) -> str:
+    return ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(values.items()))
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%%")

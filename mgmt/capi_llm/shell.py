@@ -1,0 +1,265 @@
+"""Other programs: the only module that starts a process.
+
+:func:`run` starts a program in a session of its own, so that it and all its children
+can be ended together: on a timeout, when the user stops, and on any error in here.
+What it prints is kept and can be followed line by line. Secrets are taken out of
+everything that may be shown; what the caller gets back is unchanged.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess  # the one place
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from capi_llm.errors import CapiLlmError, CommandFailed, PrerequisiteMissing, TimedOut
+from capi_llm.waiting import Cancel
+
+_TICK = 0.2
+_GRACE = 5.0
+_TAIL_LINES = 30
+_CHUNK = 65536
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a program printed, and its exit code (negative: the signal that ended it)."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+def which(name: str) -> Path | None:
+    """Where ``name`` is on PATH, if it is an executable there."""
+    found = shutil.which(name)
+    return Path(found).absolute() if found else None
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+    timeout: float | None = None,
+    cancel: Cancel | None = None,
+    on_line: Callable[[str], None] | None = None,
+    on_tick: Callable[[], None] | None = None,
+    check: bool = True,
+    secrets: Sequence[str] = (),
+) -> Output:
+    """Run ``argv`` to its end and return what it printed.
+
+    ``env`` replaces the whole environment. ``timeout`` is in seconds. ``on_line`` hears
+    every line of stdout and stderr as it comes, ``on_tick`` is called about five times a
+    second; both in the calling thread. ``secrets`` never appear in lines or errors.
+
+    Raises PrerequisiteMissing if the program is absent or not executable, CommandFailed if
+    it ends with an error and ``check`` is set, TimedOut, Interrupted. No process of the
+    program's group is left when this raises.
+    """
+    words = [str(word) for word in argv]
+    name = Path(words[0]).name
+    shown = _mask(" ".join(words), secrets)
+    if cancel is not None:
+        cancel.check()
+    streams = _Streams(stdin, on_line, secrets)
+    process = _start(words, env, cwd)
+    try:
+        with process:
+            try:
+                streams.follow(process, timeout, cancel, on_tick)
+            except BaseException:
+                _end_group(process)
+                raise
+    except _OutOfTime:
+        raise TimedOut(
+            f"{name} did not end within {timeout:g} s",
+            on=shown,
+            why=_tail(streams.text("stderr") or streams.text("stdout"), secrets),
+        ) from None
+    output = Output(streams.text("stdout"), streams.text("stderr"), process.returncode)
+    if check and output.code:
+        tail = _tail(output.stderr or output.stdout, secrets)
+        raise CommandFailed(
+            f"{name} failed, {_end(output.code)}", code=output.code, output=tail, on=shown, why=tail
+        )
+    return output
+
+
+def _start(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            env=dict(env) if env is not None else None,
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise CapiLlmError("the folder to work in does not exist", on=str(cwd)) from error
+        why = {FileNotFoundError: "it is not there", PermissionError: "it is not executable"}
+        raise PrerequisiteMissing(
+            f"{words[0]} can not be run",
+            why=why.get(type(error), error.strerror or str(error)),
+            fix=f"install {Path(words[0]).name} and have it on PATH",
+        ) from error
+
+
+class _OutOfTime(Exception):
+    """The deadline passed."""
+
+
+class _Stream:
+    """One pipe of the program: all that came, and the line that is not complete yet."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def feed(self, data: bytes, on_line: Callable[[str], None]) -> None:
+        text = self._decoder.decode(data, final=not data)
+        self.parts.append(text)
+        *lines, self._rest = (self._rest + text).split("\n")
+        if not data and self._rest:
+            lines.append(self._rest)
+        for line in lines:
+            on_line(line.rstrip("\r"))
+
+
+class _Streams:
+    """The program's three pipes, served by one thread: no side can block the other."""
+
+    def __init__(self, stdin: str, on_line: Callable[[str], None] | None, secrets: Sequence[str]) -> None:
+        self._on_line = on_line
+        self._secrets = secrets
+        self._input = memoryview(stdin.encode())
+        self._streams = {"stdout": _Stream(), "stderr": _Stream()}
+
+    def _hear(self, line: str) -> None:
+        if self._on_line is not None:
+            self._on_line(_mask(line, self._secrets))
+
+    def text(self, name: str) -> str:
+        return "".join(self._streams[name].parts)
+
+    def follow(
+        self,
+        process: subprocess.Popen[bytes],
+        timeout: float | None,
+        cancel: Cancel | None,
+        on_tick: Callable[[], None] | None,
+    ) -> None:
+        """Until the program has ended and its pipes are empty."""
+        started = next_tick = time.monotonic()
+        ended: float | None = None
+        with selectors.DefaultSelector() as selector:
+            self._register(selector, process)
+            while True:
+                for key, _ in selector.select(_TICK) if selector.get_map() else ():
+                    self._serve(selector, key)
+                if not selector.get_map():
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(_TICK)
+                now = time.monotonic()
+                if cancel is not None:
+                    cancel.check()
+                if on_tick is not None and now >= next_tick:
+                    next_tick = now + _TICK
+                    on_tick()
+                if process.poll() is not None:
+                    # A daemon that it left behind may hold the pipes open for ever.
+                    ended = ended or now
+                    if not selector.get_map() or now - ended > 2 * _TICK:
+                        return
+                if timeout is not None and now - started > timeout and ended is None:
+                    raise _OutOfTime
+
+    def _register(self, selector: selectors.BaseSelector, process: subprocess.Popen[bytes]) -> None:
+        for name in ("stdout", "stderr"):
+            pipe: IO[bytes] = getattr(process, name)
+            os.set_blocking(pipe.fileno(), False)
+            selector.register(pipe, selectors.EVENT_READ, name)
+        assert process.stdin is not None
+        self._stdin = process.stdin
+        os.set_blocking(self._stdin.fileno(), False)
+        selector.register(self._stdin, selectors.EVENT_WRITE, "stdin")
+
+    def _serve(self, selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+        if key.data == "stdin":
+            try:
+                written = os.write(key.fd, self._input[:_CHUNK]) if self._input else 0
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                written = len(self._input)
+            self._input = self._input[written:]
+            if not self._input:
+                selector.unregister(key.fileobj)
+                with contextlib.suppress(BrokenPipeError):
+                    self._stdin.close()
+            return
+        try:
+            data = os.read(key.fd, _CHUNK)
+        except BlockingIOError:
+            return
+        self._streams[key.data].feed(data, self._hear)
+        if not data:
+            selector.unregister(key.fileobj)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """Ask the program and its children to end, then make them.
+
+    The second signal goes out right after the program is reaped: the number of its group
+    is either still taken by its children, or not yet given to anybody else.
+    """
+    if process.returncode is not None:
+        return
+    _signal_group(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _mask(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _tail(text: str, secrets: Sequence[str]) -> str:
+    return _mask("\n".join(text.strip().splitlines()[-_TAIL_LINES:]), secrets)
+
+
+def _end(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"

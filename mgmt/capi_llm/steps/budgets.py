@@ -1,0 +1,19 @@
+"""How long each step may take before it has failed, in seconds. The one table of them."""
+
+EXECUTABLES = 3600.0
+"""Downloading, or compiling everything on a slow machine."""
+
+CERTIFICATES = 30.0
+SUPERVISOR = 30.0
+PROCESS = 90.0
+"""From start to healthy, on a machine that does much else."""
+
+CLUSTER_API = 120.0
+CLASSES = 120.0
+SIMULATED_NODE = 60.0
+
+CLUSTER = 1800.0
+"""Default of ``new-cluster --timeout``: machines that pull images take long."""
+
+DELETE = 900.0
+"""Default of ``delete-cluster --timeout``."""

@@ -1,0 +1,146 @@
+"""The sandbox's supervisor, and each process that it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from capi_llm.errors import NotFound
+from capi_llm.identity import check_uid
+from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox.health import health
+from capi_llm.sandbox.logs import lines
+from capi_llm.sandbox.parts import Part, parts
+from capi_llm.sandbox.supervisor import SUPERVISOR, Supervisor
+from capi_llm.steps import budgets
+from capi_llm.steps.context import Context
+from capi_llm.steps.engine import Problem, Step
+from capi_llm.sandbox import executables
+from capi_llm.waiting import Status, pending, ready, until
+
+
+class SupervisorRuns(Step):
+    """The supervisor answers and has the configuration of this version."""
+
+    name = SUPERVISOR
+    timeout = budgets.SUPERVISOR
+
+    def __init__(self, needs: tuple[str, ...]) -> None:
+        self.needs = needs
+
+    def preflight(self, ctx: Context) -> Iterable[Problem]:
+        running = processes.running(ctx.identity.instance).values()
+        for name, port in ports.taken_by_others(ctx.identity.ports, running).items():
+            yield Problem(
+                f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
+                f"end that program (`ss -ltnp 'sport = :{port}'` names it), or make another sandbox with --name",
+            )
+        if "capi-docker" not in running:
+            for port in ports.IN_MEMORY_PORTS:
+                if not ports.free(port, ctx.identity.loopback):
+                    yield Problem(
+                        f"another program listens on {ctx.identity.loopback}:{port}, "
+                        "which the simulated machines need",
+                        f"end that program (`ss -ltnp 'sport = :{port}'` names it)",
+                    )
+
+    def probe(self, ctx: Context) -> Status:
+        supervisor = Supervisor(ctx.sandbox)
+        if not supervisor.running():
+            return pending("not running")
+        if not supervisor.configured(_parts(ctx), ctx.identity.instance):
+            return pending("runs with another configuration")
+        return ready("running")
+
+    def apply(self, ctx: Context) -> None:
+        supervisor = Supervisor(ctx.sandbox)
+        if not supervisor.running():
+            # Parts whose supervisor died can not be given to a new one.
+            processes.stop(ctx.identity.instance, _files(ctx))
+        supervisor.configure(_parts(ctx), ctx.identity.instance)
+
+    def remove(self, ctx: Context) -> None:
+        supervisor = Supervisor(ctx.sandbox)
+        if supervisor.running():
+            supervisor.shutdown()
+            until(
+                lambda: pending("parts are ending") if processes.running(ctx.identity.instance) else ready(),
+                what="the end of the sandbox's processes",
+                timeout=self.timeout,
+                waiter=ctx.waiter,
+            )
+        processes.stop(ctx.identity.instance, _files(ctx))
+
+
+class Process(Step):
+    """One part: the supervisor runs it and its health check answers."""
+
+    timeout = budgets.PROCESS
+
+    def __init__(self, name: str, needs: tuple[str, ...]) -> None:
+        self.name = name
+        self.needs = needs
+
+    def probe(self, ctx: Context) -> Status:
+        supervisor = Supervisor(ctx.sandbox)
+        state = supervisor.states().get(self.name, "STOPPED")
+        if state not in ("RUNNING", "STARTING"):
+            return self._stopped(ctx, state)
+        part = next(part for part in _parts(ctx) if part.name == self.name)
+        client = "etcd-client" if self.name == "etcd" else "admin"
+        answer = health(
+            part.health,
+            authority=ctx.sandbox.certificate("etcd-ca" if self.name == "etcd" else "ca"),
+            certificate=ctx.sandbox.certificate(client),
+            key=ctx.sandbox.key(client),
+        )
+        return answer if answer.ready else pending(f"started, {answer.message}")
+
+    def apply(self, ctx: Context) -> None:
+        Supervisor(ctx.sandbox).start_part(self.name)
+
+    def _stopped(self, ctx: Context, state: str) -> Status:
+        if state == "STOPPED":
+            return pending("not started")
+        try:
+            last = next(lines(ctx.sandbox.log(self.name), tail=1, follow=False), "")
+        except NotFound:
+            last = Supervisor(ctx.sandbox).why(self.name)
+        return pending(
+            f"it ended and is started again; its last words: {last[-300:]}", fix=f"capi-llm logs {self.name}"
+        )
+
+
+class ApiServer(Process):
+    """The API server: healthy, and the one that the plane was recorded with."""
+
+    def __init__(self, needs: tuple[str, ...]) -> None:
+        super().__init__("kube-apiserver", needs)
+
+    def probe(self, ctx: Context) -> Status:
+        status = super().probe(ctx)
+        if not status.ready:
+            return status
+        status = ctx.api().ready()
+        if not status.ready:
+            return status
+        uid = ctx.api().uid()
+        check_uid(ctx.identity, uid)
+        return ready("healthy") if ctx.identity.uid else pending("its identity is to be recorded")
+
+    def apply(self, ctx: Context) -> None:
+        super().apply(ctx)
+        until(
+            lambda: super(ApiServer, self).probe(ctx), what=self.name, timeout=self.timeout, waiter=ctx.waiter
+        )
+        if not ctx.identity.uid:
+            ctx.plane.record_uid(ctx.api().uid())
+
+
+def _parts(ctx: Context) -> tuple[Part, ...]:
+    identity = ctx.identity
+    return parts(ctx.sandbox, identity.ports, identity.loopback, executables.paths(ctx.settings))
+
+
+def _files(ctx: Context) -> Iterable[Path]:
+    return executables.paths(ctx.settings).values()

