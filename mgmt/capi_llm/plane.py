@@ -16,7 +16,7 @@ from pathlib import Path
 
 from capi_llm import locks
 from capi_llm.errors import BadInput, NotFound, Refused
-from capi_llm.identity import Identities, Identity, check_name, writable
+from capi_llm.identity import Identities, Identity, check_name, check_uid, writable
 from capi_llm.sandbox import ports
 from capi_llm.sandbox.layout import layout
 from capi_llm.sandbox.supervisor import instance_of
@@ -29,7 +29,7 @@ from capi_llm.steps.context import Context, Plane, Report, Silent
 from capi_llm.steps.executables import Executables
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
-from capi_llm.waiting import Cancel
+from capi_llm.waiting import Cancel, Status, pending, ready
 
 _MANAGERS = ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
 
@@ -54,6 +54,8 @@ SANDBOX: engine.Recipe = (
 RECIPES: dict[str, engine.Recipe] = {"sandbox": SANDBOX}
 KINDS = tuple(RECIPES)
 DEFAULT_NAME = "sandbox"
+DEFAULT_CLASS = "in-memory-llm-clusterclass"
+"""Class of a cluster that names none, on a sandbox."""
 
 PARTS = tuple(step.name for step in SANDBOX if isinstance(step, Process | SupervisorRuns))
 """What ``logs`` has a log of."""
@@ -69,6 +71,17 @@ class Overview:
     @property
     def ready(self) -> bool:
         return all(step.status.ready for step in self.steps)
+
+    @property
+    def status(self) -> Status:
+        """READY, or the first step that is not."""
+        wrong = [step for step in self.steps if not step.status.ready]
+        return pending(f"{wrong[0].step}: {wrong[0].status.message}") if wrong else ready()
+
+    @property
+    def serves_clusters(self) -> bool:
+        """Whether Cluster API's objects can be read."""
+        return any(step.step == "cluster-api" and step.status.ready for step in self.steps)
 
 
 def bootstrap(
@@ -133,6 +146,30 @@ def connected(settings: Settings, name: str = "") -> Iterator[Plane]:
     plane = Plane(Identities(settings.state), Identities(settings.state).resolve(name, settings.plane))
     with contextlib.closing(plane):
         yield plane
+
+
+@contextlib.contextmanager
+def working_on_cluster(
+    settings: Settings, name: str, cluster: str, namespace: str, command: str
+) -> Iterator[Plane]:
+    """Like :func:`connected`, for commands that change one cluster: others on it are kept out.
+
+    The plane's lock is shared, so that clusters are worked on side by side. Raises Refused,
+    naming the holder, where another command works on the cluster or destroys the plane.
+    """
+    from capi_llm.kube.lease import LeaseLock
+
+    folder = settings.state / "locks"
+    with connected(settings, name) as plane:
+        writable(plane.identity)
+        own = plane.identity.name
+        with (
+            locks.hold(folder, own, command=command, shared=True),
+            locks.hold(folder, f"{own}.{namespace}.{cluster}", command=command),
+        ):
+            check_uid(plane.identity, plane.api().uid())
+            with LeaseLock(plane.api(), f"capi-llm.{namespace}.{cluster}", "kube-system", command=command):
+                yield plane
 
 
 def choose_name(settings: Settings, name: str) -> str:

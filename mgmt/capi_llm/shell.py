@@ -97,6 +97,29 @@ def run(
     return output
 
 
+def attach(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> int:
+    """Run ``argv`` on this terminal, for a command of the user's own; returns its exit code.
+
+    Ctrl-C goes to the command, which decides what it means. Raises PrerequisiteMissing.
+    """
+    words = [str(word) for word in argv]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.call(words, env=dict(env), preexec_fn=_default_interrupt)
+    except OSError as error:
+        raise PrerequisiteMissing(
+            f"{words[0]} can not be run",
+            why=error.strerror or str(error),
+            fix=f"install {Path(words[0]).name} and have it on PATH",
+        ) from error
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _default_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _start(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(

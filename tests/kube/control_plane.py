@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import gc
 import http.client
 import ipaddress
 import json
@@ -129,6 +130,7 @@ class ControlPlane:
             self.start_apiserver()
         with Api.from_kubeconfig(self.kubeconfig) as api:
             waiting.until(api.ready, what="the API server", timeout=60, waiter=waiting.Waiter(interval=0.2))
+        gc.collect()  # see pytest_collection_modifyitems in conftest.py
 
     def start_apiserver(self) -> None:
         """Start the API server without waiting for it."""

@@ -33,3 +33,9 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Go's cache of compiled packages for all tests, so that the runtime is compiled once."""
+    return tmp_path_factory.mktemp("compiled")

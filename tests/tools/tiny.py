@@ -55,7 +55,12 @@ def graph(folder: Path) -> Graph:
     """Publish MODULE v1.0.0 below ``folder``/proxy and return a graph that requires it."""
     proxy = folder / "proxy" / MODULE / "@v"
     proxy.mkdir(parents=True)
-    packed = {f"{MODULE}@v1.0.0/{name}": text.encode() for name, text in FILES.items()}
+    # Every graph's code is its own, so that nothing of it is in a cache that tests share.
+    own = f"\n// {folder}\n"
+    packed = {
+        f"{MODULE}@v1.0.0/{name}": (text + own if name.endswith(".go") else text).encode()
+        for name, text in FILES.items()
+    }
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         for name, content in packed.items():

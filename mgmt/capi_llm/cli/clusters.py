@@ -1,1 +1,219 @@
-COMMANDS = ()
+"""Commands that make, change and end workload clusters: new-cluster, scale, delete-cluster, wait."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capi_llm.cli.console import data
+from capi_llm.cli.options import State, confirm, namespace, output, pass_state, plane_name, timeout, yes
+
+if TYPE_CHECKING:
+    from capi_llm.clusters.spec import ClusterSpec
+    from capi_llm.clusters.tree import ClusterView
+    from capi_llm.steps.context import Plane
+
+
+@click.command("new-cluster")
+@click.argument("name", required=False)
+@click.option("--workers", metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number.  [default: 1..3]")
+@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="ClusterSpec file; flags win over it.")
+@click.option("--class", "cluster_class", metavar="CLASS", help="ClusterClass (classes list).")
+@click.option("--class-dir", type=click.Path(path_type=Path), help="Folder of a class of your own, applied first.")
+@click.option("--version", "version", metavar="VERSION", help="Kubernetes of the cluster, such as v1.33.0.")
+@click.option("-n", "--namespace", metavar="NAMESPACE", help="Namespace of the cluster.  [default: default]")
+@click.option("--pods", metavar="CIDR", help="Pod network.  [default: 192.168.0.0/16]")
+@click.option("--services", metavar="CIDR", help="Service network.  [default: 10.96.0.0/24]")
+@click.option("--service-domain", metavar="DOMAIN", help="DNS domain of Services.  [default: cluster.local]")
+@click.option("--control-plane", type=int, metavar="N", help="Control-plane machines.  [default: 1]")
+@click.option("--pool", "pools", multiple=True, metavar="NAME=MIN..MAX[:CLASS]", help="One more pool of workers.")
+@click.option("--cpu", metavar="N", help="What a worker has, for scaling from zero.  [default: 2]")
+@click.option("--memory", metavar="QUANTITY", help="What a worker has, for scaling from zero.  [default: 4Gi]")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the Cluster.")
+@click.option("--set", "variables", multiple=True, metavar="VAR=VALUE", help="Variable of the class.")
+@click.option("--wait/--no-wait", default=True, help="Wait until control plane and workers are ready.  [default: wait]")
+@timeout("CLUSTER")
+@click.option("--dry-run", is_flag=True, help="Print the Cluster and change nothing; needs no plane.")
+@output("yaml", "json")
+@plane_name
+@pass_state
+def new_cluster(
+    state: State,
+    file: Path | None,
+    class_dir: Path | None,
+    wait: bool,
+    timeout: float,
+    dry_run: bool,
+    output: str,
+    **flags: Any,
+) -> None:
+    """Make the workload cluster NAME, and wait until it is ready.
+
+    Run again with the same values, it changes nothing; with other values it is refused and
+    says which command makes the change.
+    """
+    from capi_llm import plane
+    from capi_llm.clusters import classes, create, spec, specfile, topology
+
+    folder = classes.load_dir(class_dir) if class_dir else None
+    wanted = spec.merge(
+        specfile.load(file) if file else None,
+        spec.from_flags(**flags),
+        default_class=folder.name if folder else plane.DEFAULT_CLASS,
+    )
+    if dry_run:
+        info = folder or classes.shipped_class(wanted.cluster_class)
+        data(topology.manifest(classes.check(wanted, classes.describe_folder(info)) if info else wanted), output)
+        return
+    started = time.monotonic()
+    command = f"new-cluster {wanted.name}"
+    with plane.working_on_cluster(state.settings, state.plane, wanted.name, wanted.namespace, command) as here:
+        outcome = create.create(here.api(), wanted, folder=folder)
+        made = outcome.action == "created"
+        state.console.say(
+            f"Cluster {wanted.namespace}/{wanted.name} {'created' if made else 'is there, nothing was changed'}."
+        )
+        if not wait:
+            state.console.say(f"Next: capi-llm wait cluster {wanted.name}{_in(wanted.namespace)}")
+            return
+        view = wait_for(state, here, wanted.name, wanted.namespace, timeout)
+        _end(state, here, wanted, view, time.monotonic() - started)
+
+
+def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seconds: float) -> None:
+    from capi_llm.clusters import kubeconfig
+
+    text = kubeconfig.fetch(here.api(), wanted.name, wanted.namespace)
+    path = kubeconfig.save(text, wanted.name, state.settings.kubeconfigs)
+    state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({seconds:.1f} s).")
+    state.console.say(f"Kubeconfig: {path}")
+    state.console.say(f"Next: capi-llm status, or capi-llm scale {wanted.name} --workers 2..4{_in(wanted.namespace)}")
+
+
+def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: float) -> ClusterView:
+    """Wait for a cluster, drawing its tree."""
+    from capi_llm.cli import trees
+    from capi_llm.clusters import create, tree
+    from capi_llm.kube.cache import Informers
+
+    with state.console.drawing() as drawing, contextlib.closing(Informers(here.api())) as informers:
+
+        def on_tree(view: ClusterView) -> None:
+            drawing.show(trees.lines(tree.nodes(view)), plain=[trees.text(view.name, view.status)])
+
+        return create.wait_ready(informers, name, namespace, timeout=timeout, on_tree=on_tree)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--workers", required=True, metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number.")
+@click.option("--pool", default="", metavar="POOL", help="Pool to scale.  [default: md-0]")
+@click.option("--wait/--no-wait", default=True, help="Wait until the machines are ready.  [default: wait]")
+@timeout("CLUSTER")
+@namespace
+@plane_name
+@pass_state
+def scale(state: State, name: str, workers: str, pool: str, wait: bool, timeout: float, namespace: str) -> None:
+    """Give a pool of cluster NAME another number of machines."""
+    from capi_llm import plane
+    from capi_llm.clusters import scale as scaling
+    from capi_llm.clusters.spec import parse_workers
+
+    wanted = parse_workers(workers)
+    with plane.working_on_cluster(state.settings, state.plane, name, namespace, f"scale {name}") as here:
+        result = scaling.scale(here.api(), name, namespace, pool, wanted)
+        if not result.changed:
+            state.console.say(f"Pool {result.pool} of {name} has workers {result.after} already; nothing was changed.")
+        else:
+            state.console.say(f"Pool {result.pool} of {name}: workers {result.before} → {result.after}.")
+        if wait:
+            view = wait_for(state, here, name, namespace, timeout)
+            state.console.mark(view.status, f"Cluster {namespace}/{name} is ready.")
+
+
+@click.command("delete-cluster")
+@click.argument("name")
+@yes("deleting the cluster with everything on it")
+@timeout("DELETE")
+@namespace
+@plane_name
+@pass_state
+def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace: str) -> None:
+    """Delete cluster NAME, and wait until nothing of it is left."""
+    from capi_llm import plane
+    from capi_llm.clusters import delete
+    from capi_llm.kube.cache import Informers
+
+    confirm(state, f"Delete cluster {namespace}/{name} with everything on it?", yes=yes)
+    with (
+        plane.working_on_cluster(state.settings, state.plane, name, namespace, f"delete-cluster {name}") as here,
+        contextlib.closing(Informers(here.api())) as informers,
+        state.console.drawing() as drawing,
+    ):
+
+        def on_leftovers(left: Any) -> None:
+            lines = [f"… {item.ref} {'is being deleted' if item.deleting else 'exists'}"
+                     + (f", held by {item.holders}" if item.holders else "") for item in left]  # fmt: skip
+            drawing.show([f"Deleting {namespace}/{name}: {len(left)} objects left", *lines], plain=lines[:1])
+
+        delete.delete(
+            informers, name, namespace, timeout=timeout, kubeconfigs=state.settings.kubeconfigs,
+            on_leftovers=on_leftovers,
+        )  # fmt: skip
+    state.console.say(f"Cluster {namespace}/{name} is gone.")
+
+
+@click.group()
+def wait() -> None:
+    """Wait until something is ready."""
+
+
+@wait.command("plane")
+@timeout("CLUSTER")
+@plane_name
+@pass_state
+def wait_plane(state: State, timeout: float) -> None:
+    """Wait until every step of the management plane is ready."""
+    from capi_llm import plane
+    from capi_llm.waiting import Status, Waiter, pending, ready, until
+
+    def probe() -> Status:
+        view = plane.overview(state.settings, state.plane)
+        missing = [step for step in view.steps if not step.status.ready]
+        return pending(f"{missing[0].step}: {missing[0].status.message}") if missing else ready()
+
+    until(probe, what="the management plane", timeout=timeout, waiter=Waiter(report=_say(state, "plane")))
+    state.console.say("The management plane is ready.")
+
+
+@wait.command("cluster")
+@click.argument("name")
+@timeout("CLUSTER")
+@namespace
+@plane_name
+@pass_state
+def wait_cluster(state: State, name: str, timeout: float, namespace: str) -> None:
+    """Wait until control plane and workers of cluster NAME are ready."""
+    from capi_llm import plane
+
+    with plane.connected(state.settings, state.plane) as here:
+        view = wait_for(state, here, name, namespace, timeout)
+    state.console.mark(view.status, f"Cluster {namespace}/{name} is ready.")
+
+
+def _say(state: State, what: str) -> Callable[[Any], None]:
+    from capi_llm.cli import trees
+
+    return lambda status: state.console.say(trees.text(what, status)) if not status.ready else None
+
+
+def _in(namespace: str) -> str:
+    return "" if namespace == "default" else f" -n {namespace}"
+
+
+COMMANDS = (new_cluster, scale, delete_cluster, wait)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from capi_llm import versions
-from capi_llm.cli import clusters, planes, sandbox
+from capi_llm.cli import classes, clusters, kubeconfig, planes, sandbox, status
 from capi_llm.cli.console import Console
 from capi_llm.cli.options import State
 from capi_llm.errors import CapiLlmError
@@ -35,7 +35,7 @@ def cli(context: click.Context, plane: str, quiet: bool, verbose: bool, debug: b
     context.obj = State(Console(quiet=quiet), plane=plane, verbose=verbose, debug=debug)
 
 
-for module in (planes, clusters, sandbox):
+for module in (planes, clusters, status, kubeconfig, classes, sandbox):
     for command in module.COMMANDS:
         cli.add_command(command)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,6 +43,24 @@ def output(*kinds: str) -> Callable[[_Command], _Command]:
     )
 
 
+def timeout(budget: str) -> Callable[[_Command], _Command]:
+    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of the table of budgets."""
+
+    def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
+        from capi_llm.steps import budgets
+
+        if value is None:
+            return float(getattr(budgets, budget))
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+        if match is None:
+            raise click.BadParameter(f"{value!r} is not a time such as 90s, 15m or 1h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+    return click.option(
+        "--timeout", metavar="TIME", callback=parse, help="Longest wait, such as 90s or 15m.  [default: see docs]"
+    )
+
+
 def yes(what: str) -> Callable[[_Command], _Command]:
     """``--yes``: without it, a person is asked and a program is refused."""
     return click.option("--yes", is_flag=True, help=f"Do not ask before {what}.")
@@ -55,7 +74,7 @@ def plane_name(command: _Command) -> _Command:
             context.ensure_object(State).plane = value
 
     return click.option(
-        "--name", metavar="PLANE", default="", expose_value=False, callback=set_plane, help="Management plane."
+        "--name", "plane_option", metavar="PLANE", default="", expose_value=False, callback=set_plane, help="Management plane."
     )(command)
 
 

@@ -16,8 +16,10 @@ from capi_llm.errors import CapiLlmError, Conflict, NotFound, Refused
 from capi_llm.kube.apply import MANAGER
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import CLUSTERS, NAMESPACES, Object, Ref, Resource
-from capi_llm.waiting import Status, Waiter, failed, pending, until
+from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
+from capi_llm.waiting import Status, Waiter, failed, until
+
+_SEEN = 10.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def compare(existing: Object, want: ClusterSpec) -> ClusterSpec:
             f"cluster {want.name!r} exists with other values; nothing was changed",
             on=str(ref),
             why="; ".join(str(difference) for difference in found),
-            fix="\n             ".join(difference.command for difference in found),
+            fix=("\n" + " " * 12).join(difference.command for difference in found),
         )
     return have
 
@@ -118,14 +120,16 @@ def wait_ready(
     """
     ref = Ref(CLUSTERS, name, namespace)
     known = informers.api.get(ref)
+    # What was written a moment ago must be seen, or the state before it could pass for ready.
+    informers.of(CLUSTERS, namespace).wait_seen(known, _SEEN)
+    for deployment in informers.api.list(MACHINE_DEPLOYMENTS, namespace, f"{tree.CLUSTER_NAME}={name}"):
+        informers.of(MACHINE_DEPLOYMENTS, namespace).wait_seen(deployment, _SEEN)
     latest: tree.ClusterView | None = None
 
     def probe() -> Status:
         nonlocal latest
         view = tree.find(tree.collect(informers, namespace, extra), name, namespace)
         if view is None:
-            if latest is None and informers.api.find(ref) is not None:
-                return pending("is not seen yet")
             return failed("it does not exist any more")
         if view != latest:
             latest = view

@@ -32,7 +32,6 @@ from capi_llm.kube.resources import (
 )
 from capi_llm.waiting import Status, Waiter, pending, ready, until
 
-
 _FIX = (
     "see that the controllers named there run; run the same command again to go on waiting. "
     "Take a finalizer away by hand only where its machine is gone for certain"
@@ -110,7 +109,8 @@ def delete(
         until(probe, what=f"the deletion of cluster {namespace}/{name}", timeout=timeout, waiter=bell)
     except TimedOut as error:
         held = [*_infrastructure(informers, name, namespace), *(seen or ())]
-        raise TimedOut(error.what, why="; ".join(map(_held, held)) or error.why, fix=_FIX) from None
+        what = f"cluster {namespace}/{name} is not gone after {timeout:.0f} s"
+        raise TimedOut(what, why="; ".join(map(_held, held)) or error.why, fix=_FIX) from None
     _forget(name, kubeconfigs)
 
 

@@ -121,23 +121,31 @@ def collect(source: Api | Informers, namespace: str | None, extra: Sequence[Reso
 
 def overview(objects: Objects) -> list[ClusterView]:
     """All clusters, by namespace and name."""
-    order = sorted(objects.clusters, key=lambda obj: (_namespace(obj), obj["metadata"]["name"]))
-    return [view(cluster, objects) for cluster in order]
+    deployments, machines = _by_cluster(objects.machine_deployments), _by_cluster(objects.machines)
+    views = []
+    for cluster in sorted(objects.clusters, key=_key):
+        own = Objects(
+            (cluster,),
+            objects.control_planes,
+            deployments.get(_key(cluster), ()),
+            machines.get(_key(cluster), ()),
+        )
+        views.append(view(cluster, own))
+    return views
 
 
 def find(objects: Objects, name: str, namespace: str) -> ClusterView | None:
     """The view of one cluster, or None where there is no such Cluster."""
-    for cluster in objects.clusters:
-        if cluster["metadata"]["name"] == name and _namespace(cluster) == namespace:
-            return view(cluster, objects)
-    return None
+    found = [cluster for cluster in objects.clusters if _key(cluster) == (namespace, name)]
+    return view(found[0], objects) if found else None
 
 
 def view(cluster: Object, objects: Objects) -> ClusterView:
     """The tree of one cluster."""
-    machines = _of(cluster, objects.machines)
+    machines = _by_cluster(objects.machines).get(_key(cluster), [])
+    deployments = _by_cluster(objects.machine_deployments).get(_key(cluster), [])
     control_plane = _control_plane(cluster, objects, machines)
-    pools = _pools(cluster, _of(cluster, objects.machine_deployments), machines)
+    pools = _pools(cluster, deployments, machines)
     return ClusterView(
         name=cluster["metadata"]["name"],
         namespace=_namespace(cluster),
@@ -201,7 +209,7 @@ def _verdict(cluster: Object, control_plane: ControlPlaneView, pools: Iterable[P
     if own.failed or deleting(cluster) or capi.paused(cluster):
         return own
     problem = capi.topology(cluster)
-    if problem is not None:
+    if problem is not None and not capi.topology_lags(cluster):
         return problem
     if not (infrastructure := capi.infrastructure(cluster)).ready:
         return pending(f"infrastructure: {infrastructure.message}", cause=infrastructure.cause)
@@ -308,9 +316,15 @@ def _machines(machines: Iterable[Object]) -> tuple[MachineView, ...]:
     )
 
 
-def _of(cluster: Object, objects: Iterable[Object]) -> list[Object]:
-    name, namespace = cluster["metadata"]["name"], _namespace(cluster)
-    return [obj for obj in objects if _namespace(obj) == namespace and obj["spec"].get("clusterName") == name]
+def _by_cluster(objects: Iterable[Object]) -> dict[tuple[str, str], list[Object]]:
+    found: dict[tuple[str, str], list[Object]] = {}
+    for obj in objects:
+        found.setdefault((_namespace(obj), str(obj["spec"].get("clusterName", ""))), []).append(obj)
+    return found
+
+
+def _key(obj: Object) -> tuple[str, str]:
+    return _namespace(obj), str(obj["metadata"]["name"])
 
 
 def _pool_name(deployment: Object) -> str:

@@ -51,6 +51,8 @@ _MACHINE = (
 )
 _MACHINE_OLD = ("BootstrapReady", "InfrastructureReady", "NodeHealthy", "Ready")
 
+_ALWAYS_COMPUTED = ("Ready", "Available")
+
 _OWNERS = {
     "cluster.cluster.x-k8s.io": "the Cluster API core controller",
     "machine.cluster.x-k8s.io": "the Cluster API core controller",
@@ -126,16 +128,22 @@ def topology(obj: Object) -> Status | None:
     condition = conditions(obj).get("TopologyReconciled")
     if condition is None:
         return pending("the topology is not reconciled yet")
-    if condition.true:
-        return None
     if condition.stale:
         return pending("the newest change of the topology is not reconciled yet")
+    if condition.true:
+        return None
     cause = ""
     if condition.reason in ("ReconcileFailed", "TopologyReconcileFailed"):
         cause = "the ClusterClass, a variable or a webhook refuses the topology"
     elif condition.reason in ("ClusterClassNotReconciled",):
         cause = "the ClusterClass itself is not ready"
     return pending(f"topology: {root_cause(condition.message) or words(condition.reason)}", cause=cause)
+
+
+def topology_lags(obj: Object) -> bool:
+    """Whether the topology was reconciled before and only the newest change is still to come."""
+    condition = conditions(obj).get("TopologyReconciled")
+    return condition is not None and condition.stale and condition.true
 
 
 def infrastructure(obj: Object) -> Status:
@@ -257,10 +265,10 @@ def _first_problem(found: Mapping[str, Condition], names: Sequence[str]) -> Stat
         condition = found.get(name)
         if condition is None:
             return pending(f"{name} is not known yet")
+        if condition.stale and name in _ALWAYS_COMPUTED:
+            return pending(f"{name} is not known for the newest change yet")
         if condition.true:
             continue
-        if condition.stale:
-            return pending(f"{name} is not known for the newest change yet")
         return pending(root_cause(condition.message) or words(condition.reason) or f"{name} is not true")
     return None
 

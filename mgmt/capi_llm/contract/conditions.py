@@ -15,7 +15,9 @@ Object = Mapping[str, Any]
 class Condition:
     """One condition. ``status`` is ``True``, ``False`` or ``Unknown``.
 
-    ``stale`` says that the object was changed after the condition was computed.
+    ``stale`` says that the object was changed after the condition was computed. Only for
+    conditions that are computed every time does that mean anything: ``Ready``, ``Available``,
+    ``TopologyReconciled``. Others, such as ``ControlPlaneInitialized``, are written once.
     """
 
     type: str
@@ -26,7 +28,7 @@ class Condition:
 
     @property
     def true(self) -> bool:
-        return self.status == "True" and not self.stale
+        return self.status == "True"
 
     @property
     def false(self) -> bool:

@@ -19,7 +19,7 @@ from capi_llm import shell
 from capi_llm.errors import CapiLlmError, CommandFailed
 from capi_llm.tools.attempts import Progress
 from capi_llm.tools.cache import writing
-from capi_llm.tools.parts import Graph
+from capi_llm.tools.parts import Change, Graph
 from capi_llm.tools.toolchain import Go
 from capi_llm.waiting import Cancel
 
@@ -60,6 +60,7 @@ class Builder:
 
     def build(self, targets: Sequence[Target]) -> dict[str, Path]:
         """Build ``targets`` and return each part's executable, in the work folder. Raises CommandFailed."""
+        self._change_modules()
         needed = self._packages(targets)
         built: dict[str, Path] = {}
         meter = _Meter(needed, self._progress)
@@ -76,11 +77,28 @@ class Builder:
             built |= {target.name: out / target.built_as for target in batch}
         return built
 
+    def _change_modules(self) -> None:
+        """Build the graph's changed modules from copies with the changes made."""
+        for path in sorted({change.module for change in self._graph.changes}):
+            copy = self._changed(path)
+            shutil.copytree(self.module(path), copy, copy_function=shutil.copyfile)
+            for folder in [copy, *(item for item in copy.rglob("*") if item.is_dir())]:
+                folder.chmod(0o755)  # the module cache is read-only, and so are copies of its folders
+            for change in self._graph.changes:
+                if change.module == path:
+                    _change(copy / change.file, change)
+            self._run(["mod", "edit", f"-replace={path}=./{copy.relative_to(self._work)}"])
+
     def module(self, path: str) -> Path:
         """The folder with a module's files, fetched if it is not here. Raises CommandFailed."""
+        if self._changed(path).is_dir():
+            return self._changed(path)
         self._progress("go", f"fetching module {path}", None)
         answer = json.loads(self._run(["mod", "download", "-json", path]).stdout)
         return Path(answer["Dir"])
+
+    def _changed(self, path: str) -> Path:
+        return self._work / "changed" / path
 
     def _packages(self, targets: Sequence[Target]) -> Mapping[str, set[str]]:
         """All packages that each target needs; fetches their modules."""
@@ -167,6 +185,17 @@ class _Meter(_Listener):
             self._progress("go", f"linked {linked} of {len(self._batch)} executables", None)
 
 
+def _change(file: Path, change: Change) -> None:
+    text = file.read_text()
+    if text.count(change.before) != 1:
+        raise CommandFailed(
+            "a module is not as the change to it expects", code=1, on=f"{change.module}/{change.file}",
+            why=f"{change.before.strip()!r} stands in it {text.count(change.before)} times",
+            fix="report this: the change belongs to another version of the module",
+        )
+    file.write_text(text.replace(change.before, change.after))
+
+
 def _batches(targets: Sequence[Target]) -> list[list[Target]]:
     batches: list[list[Target]] = []
     for target in targets:
@@ -182,10 +211,12 @@ def _batches(targets: Sequence[Target]) -> list[list[Target]]:
 def _explained(error: CommandFailed) -> CapiLlmError:
     """What Go says, without the list of packages that it compiled before it failed."""
     lines = [line for line in error.output.splitlines() if not _IMPORT_PATH.fullmatch(line)]
-    text = "\n".join(lines[-8:]) or error.output
+    text = "\n".join(lines[-12:]) or error.output
     fix = "let Go reach a module proxy (GOPROXY), or have the modules in its cache"
     if "no space left on device" in text:
         fix = "make room: a cold build takes about 5 GB in Go's caches and 1 GB for the parts"
+    elif "SECURITY ERROR" in text:
+        fix = "use another module proxy (GOPROXY): this one does not have what go.sum pins"
     elif "signal: killed" in text:
         fix = "give the build more memory: it takes up to 3 GB"
     return CommandFailed(error.what, code=error.code, output=error.output, why=text, fix=fix)

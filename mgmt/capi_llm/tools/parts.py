@@ -64,12 +64,24 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Change:
+    """One line of a module's ``file`` that is built as ``after`` instead of ``before``, and why."""
+
+    module: str
+    file: str
+    before: str
+    after: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Graph:
     """A Go module graph: a folder with go.mod and go.sum, and what the linker stamps into variables."""
 
     name: str
     folder: Traversable
     stamps: Mapping[str, str] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
 
     @property
     def ldflags(self) -> str:
@@ -120,7 +132,12 @@ class Part:
             "platform": platform,
             "releases": {name: vars(release) for name, release in self.releases.items()},
             "sources": {
-                name: [source.package, source.graph.ldflags, source.graph.texts()]
+                name: [
+                    source.package,
+                    source.graph.ldflags,
+                    source.graph.texts(),
+                    [vars(change) for change in source.graph.changes],
+                ]
                 for name, source in self.sources.items()
             },
         }
@@ -128,8 +145,8 @@ class Part:
         return f"{self.version}-{digest[:16]}"
 
 
-def _graph(name: str, stamps: Mapping[str, str]) -> Graph:
-    return Graph(name, importlib.resources.files("capi_llm.tools") / "go" / name, stamps)
+def _graph(name: str, stamps: Mapping[str, str], changes: tuple[Change, ...] = ()) -> Graph:
+    return Graph(name, importlib.resources.files("capi_llm.tools") / "go" / name, stamps, changes)
 
 
 def _stamps(package: str, version: str) -> dict[str, str]:
@@ -143,10 +160,28 @@ def _stamps(package: str, version: str) -> dict[str, str]:
     }
 
 
+_LOOPBACK = (
+    Change(
+        "sigs.k8s.io/controller-runtime",
+        "pkg/webhook/server.go",
+        "func (o *Options) setDefaults() {\n",
+        'func (o *Options) setDefaults() {\n\tif o.Host == "" {\n\t\to.Host = "127.0.0.1"\n\t}\n',
+        "webhook servers listen on every address, and Cluster API 1.10 has no flag for it",
+    ),
+    Change(
+        "sigs.k8s.io/cluster-api/test",
+        "infrastructure/inmemory/pkg/server/mux.go",
+        'net.Listen("tcp", fmt.Sprintf(":%d", wcl.Port()))',
+        'net.Listen("tcp", wcl.HostPort())',
+        "in-memory API servers listen on every address, so that two sandboxes would collide",
+    ),
+)
+
 SANDBOX = _graph(
     "sandbox",
     _stamps("k8s.io/component-base/version", versions.KUBERNETES)
     | _stamps("sigs.k8s.io/cluster-api/version", versions.CLUSTER_API),
+    _LOOPBACK,
 )
 KWOK = _graph("kwok", {"sigs.k8s.io/kwok/pkg/consts.Version": versions.KWOK})
 

@@ -1,0 +1,184 @@
+"""The lock in the cluster: one holder, told by name; a dead one is followed."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from control_plane import ControlPlane
+
+from capi_llm import waiting
+from capi_llm.errors import NotFound, Refused
+from capi_llm.kube.client import Api
+from capi_llm.kube.lease import COMMAND_ANNOTATION, LeaseLock
+from capi_llm.kube.resources import LEASES, Object, Ref
+from capi_llm.settings import hostname
+
+
+def lock(api: Api, namespace: str, command: str = "capi-llm bootstrap", duration: int = 15) -> LeaseLock:
+    return LeaseLock(api, "plane", namespace, command=command, duration=duration)
+
+
+def left_behind(api: Api, namespace: str, *, renewed_ago: float, duration: int = 15) -> Object:
+    """The Lease of a holder that died."""
+    renewed = datetime.datetime.fromtimestamp(time.time() - renewed_ago, datetime.UTC)
+    spec = {
+        "holderIdentity": "elsewhere pid 7 abc",
+        "leaseDurationSeconds": duration,
+        "renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "leaseTransitions": 3,
+    }
+    return api.create(LEASES, {"metadata": {"name": "plane", "namespace": namespace}, "spec": spec})
+
+
+@pytest.fixture
+def lease(namespace: str) -> Iterator[Ref]:
+    yield Ref(LEASES, "plane", namespace)
+
+
+def test_the_second_is_refused_with_the_name_of_the_first(api: Api, namespace: str, lease: Ref) -> None:
+    with lock(api, namespace):
+        live = api.get(lease)
+        assert live["metadata"]["annotations"][COMMAND_ANNOTATION] == "capi-llm bootstrap"
+        with pytest.raises(Refused) as caught:
+            lock(api, namespace, "capi-llm destroy").acquire()
+        text = str(caught.value)
+        for part in ("`capi-llm bootstrap`", hostname(), f"pid {os.getpid()}", "since 20", f"Lease {namespace}/plane"):
+            assert part in text
+        assert api.get(lease)["metadata"]["resourceVersion"] == live["metadata"]["resourceVersion"]
+    assert api.find(lease) is None
+    with lock(api, namespace, "capi-llm destroy"):
+        pass
+
+
+def test_it_is_given_back_when_the_command_fails(api: Api, namespace: str, lease: Ref) -> None:
+    with pytest.raises(RuntimeError), lock(api, namespace):
+        raise RuntimeError
+    assert api.find(lease) is None
+
+
+def test_it_can_be_taken_again(api: Api, namespace: str) -> None:
+    held = lock(api, namespace)
+    for _ in range(2):
+        held.acquire()
+        held.check()
+        held.release()
+    held.release()
+
+
+def test_it_is_renewed(api: Api, namespace: str, lease: Ref) -> None:
+    with lock(api, namespace, duration=1) as held:
+        first = api.get(lease)
+
+        def probe() -> waiting.Status:
+            live = api.get(lease)
+            assert live["spec"]["acquireTime"] == first["spec"]["acquireTime"]
+            assert live["metadata"]["annotations"] == first["metadata"]["annotations"]
+            renewed = live["spec"]["renewTime"] > first["spec"]["renewTime"]
+            return waiting.ready() if renewed else waiting.pending("not yet")
+
+        waiting.until(probe, what="a renewal", timeout=10, waiter=waiting.Waiter(interval=0.05))
+        held.check()
+
+
+def test_an_expired_lease_is_taken_over(api: Api, namespace: str, lease: Ref) -> None:
+    left_behind(api, namespace, renewed_ago=60)
+    with lock(api, namespace):
+        spec = api.get(lease)["spec"]
+        assert spec["holderIdentity"].startswith(f"{hostname()} pid {os.getpid()}")
+        assert spec["leaseTransitions"] == 4
+    assert api.find(lease) is None
+
+
+def test_a_lease_that_is_still_good_is_not_taken_over(api: Api, namespace: str, lease: Ref) -> None:
+    before = left_behind(api, namespace, renewed_ago=5)
+    with pytest.raises(Refused, match="elsewhere pid 7"):
+        lock(api, namespace).acquire()
+    assert api.get(lease) == before
+
+
+def test_a_lease_without_holder_is_free(api: Api, namespace: str) -> None:
+    api.create(LEASES, {"metadata": {"name": "plane", "namespace": namespace}, "spec": {}})
+    with lock(api, namespace):
+        pass
+
+
+def test_of_many_that_try_at_once_one_gets_it(api: Api, namespace: str) -> None:
+    left_behind(api, namespace, renewed_ago=60)
+    locks = [lock(api, namespace, f"command {number}") for number in range(8)]
+    start = threading.Barrier(len(locks))
+
+    def attempt(one: LeaseLock) -> bool:
+        start.wait(10)
+        try:
+            one.acquire()
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(locks)) as pool:
+        got = list(pool.map(attempt, locks))
+    assert sum(got) == 1
+    for one, has in zip(locks, got, strict=True):
+        if has:
+            one.check()
+        one.release()
+
+
+def test_a_holder_that_lost_it_is_told_and_leaves_it_alone(api: Api, namespace: str, lease: Ref) -> None:
+    with lock(api, namespace, duration=1) as held:
+        live = api.get(lease)
+        live["metadata"].pop("resourceVersion")
+        live["metadata"]["annotations"] = {}
+        live["spec"]["holderIdentity"] = "elsewhere pid 7 abc"
+        api.replace(LEASES, live)
+
+        def lost() -> waiting.Status:
+            try:
+                held.check()
+            except Refused as error:
+                assert "was lost" in str(error)
+                assert "elsewhere pid 7" in str(error)
+                return waiting.ready()
+            return waiting.pending("not noticed yet")
+
+        waiting.until(lost, what="the loss", timeout=10, waiter=waiting.Waiter(interval=0.05))
+    assert api.get(lease)["spec"]["holderIdentity"] == "elsewhere pid 7 abc"
+
+
+def test_it_is_kept_over_a_restart_of_the_api_server(
+    api: Api, control_plane: ControlPlane, namespace: str, lease: Ref
+) -> None:
+    with lock(api, namespace, duration=2) as held:
+        first = api.get(lease)["spec"]["renewTime"]
+        control_plane.kill_apiserver()
+        control_plane.start()
+
+        def probe() -> waiting.Status:
+            renewed = api.get(lease)["spec"]["renewTime"] > first
+            return waiting.ready() if renewed else waiting.pending("not yet")
+
+        waiting.until(probe, what="a renewal", timeout=20, waiter=waiting.Waiter(interval=0.1))
+        held.check()
+    assert api.find(lease) is None
+
+
+def test_releasing_while_the_server_is_away_is_quick(control_plane: ControlPlane, namespace: str) -> None:
+    with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+        held = lock(api, namespace)
+        held.acquire()
+        control_plane.kill_apiserver()
+        started = time.monotonic()
+        held.release()
+        assert time.monotonic() - started < 2
+    control_plane.start()
+
+
+def test_the_namespace_must_exist(api: Api) -> None:
+    with pytest.raises(NotFound, match='namespaces "nowhere" not found'):
+        lock(api, "nowhere").acquire()
