@@ -47,7 +47,9 @@ def test_ready_at_once_is_returned() -> None:
 
 def test_pending_then_ready_reports_each_new_status_once() -> None:
     seen: list[str] = []
-    probe = script(waiting.pending("0 of 2"), waiting.pending("0 of 2"), waiting.pending("1 of 2"), waiting.ready())
+    probe = script(
+        waiting.pending("0 of 2"), waiting.pending("0 of 2"), waiting.pending("1 of 2"), waiting.ready()
+    )
     waiter = Waiter(report=lambda status: seen.append(status.message), interval=0.01)
     waiting.until(probe, what="x", timeout=5, waiter=waiter)
     assert seen == ["0 of 2", "1 of 2", ""]

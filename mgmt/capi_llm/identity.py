@@ -25,6 +25,9 @@ from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
 
 SCHEMA_VERSION = 1
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+"""An RFC 1123 label."""
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -57,11 +60,15 @@ class Identities:
         return self._folder / f"{name}.json"
 
     def names(self) -> list[str]:
-        return sorted(path.stem for path in self._folder.glob("*.json"))
+        return sorted(path.stem for path in self._folder.glob("*.json") if _NAME.fullmatch(path.stem))
 
     def find(self, name: str) -> Identity | None:
-        """The plane called ``name``, or None. Raises Refused for a file that can not be used."""
-        path = self.path(name)
+        """The plane called ``name``, or None.
+
+        Raises BadInput for what can not be a plane's name (a path, for one), Refused for
+        a file that can not be used.
+        """
+        path = self.path(check_name(name, "plane name"))
         try:
             data = json.loads(path.read_text())
         except FileNotFoundError:
@@ -97,7 +104,7 @@ class Identities:
     def used(self) -> str:
         try:
             return self._used.read_text().strip()
-        except OSError:
+        except (OSError, ValueError):
             return ""
 
     def resolve(self, flag: str, variable: str) -> Identity:
@@ -191,6 +198,7 @@ def _parse(path: Path, name: str, data: Any) -> Identity:
         )
     try:
         plane = Identity(**{key: value for key, value in data.items() if key in fields})
+        _check_types(plane)
     except TypeError as error:
         raise Refused("a plane file is incomplete", on=str(path), why=str(error), fix="move the file away") from error
     if plane.name != name:
@@ -198,9 +206,20 @@ def _parse(path: Path, name: str, data: Any) -> Identity:
     return plane
 
 
+def _check_types(plane: Identity) -> None:
+    values: dict[str, Any] = dataclasses.asdict(plane)
+    for name, value in values.items():
+        wanted: type = {"ports": dict, "schema_version": int}.get(name, str)
+        if not isinstance(value, wanted):
+            raise TypeError(f"{name} is {value!r}")
+    for name, port in values["ports"].items():
+        if not isinstance(port, int):
+            raise TypeError(f"port {name} is {port!r}")
+
+
 def check_name(name: str, what: str) -> str:
     """``name`` if it is an RFC 1123 label (as in Kubernetes). Raises BadInput otherwise."""
-    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", name):
+    if not _NAME.fullmatch(name):
         suggestion = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
         raise BadInput(
             f"{what} {name!r} is not a valid name",

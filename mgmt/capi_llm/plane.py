@@ -17,6 +17,7 @@ from pathlib import Path
 from capi_llm import locks
 from capi_llm.errors import BadInput, NotFound, Refused
 from capi_llm.identity import Identities, Identity, check_name, check_uid, writable
+from capi_llm.kube import kubeconfig
 from capi_llm.sandbox import ports
 from capi_llm.sandbox.layout import layout
 from capi_llm.sandbox.supervisor import instance_of
@@ -102,7 +103,7 @@ def bootstrap(
     name = choose_name(settings, name)
     with locks.hold(folder, name, command=f"bootstrap --name {name}"):
         # Ports are assigned and written down in one go, so that two new planes never share one.
-        with locks.hold(folder, "planes", command=f"bootstrap --name {name}", wait=True):
+        with locks.hold(folder, ".planes", command=f"bootstrap --name {name}", wait=True):
             ctx = _context(settings, _identity(settings, name, kind), cancel, report)
             recipe = RECIPES[ctx.identity.kind]
             engine.preflight(recipe, ctx)
@@ -132,12 +133,35 @@ def destroy(settings: Settings, *, name: str = "", cancel: Cancel | None = None,
     """Take the plane away with everything on it; returns its name. Raises NotFound if there is none."""
     identities = Identities(settings.state)
     identity = to_destroy(settings, identities, name)
-    with locks.hold(settings.state / "locks", identity.name, command=f"destroy --name {identity.name}"):
+    folder = settings.state / "locks"
+    with locks.hold(folder, identity.name, command=f"destroy --name {identity.name}"):
         ctx = _context(settings, identity, cancel, report)
         with contextlib.closing(ctx.plane):
             engine.remove(RECIPES[identity.kind], ctx)
+        _forget_kubeconfigs(settings, identity)
         identities.remove(identity.name)
+        locks.remove(folder, identity.name)
+    with locks.hold(folder, ".planes", command="destroy", wait=True):
+        if not identities.names():
+            locks.remove(folder, ".planes")
+    _remove_empty(settings.state)
     return identity.name
+
+
+def _remove_empty(state: Path) -> None:
+    for folder in ("planes", "sandboxes", "locks", "."):
+        with contextlib.suppress(OSError):  # not empty, or gone
+            (state / folder).rmdir()
+
+
+def _forget_kubeconfigs(settings: Settings, identity: Identity) -> None:
+    """Remove saved kubeconfigs that lead to the sandbox or to its simulated machines."""
+    servers = {f"https://127.0.0.1:{identity.ports.get('kube-apiserver', 0)}"}
+    low, high = ports.IN_MEMORY_RANGE
+    servers |= {f"https://{identity.loopback}:{port}" for port in range(low, high)}
+    for path in settings.kubeconfigs.glob("kubeconfig-*.yaml"):
+        if kubeconfig.server_of(path) in servers:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -53,14 +53,14 @@ class Settings:
         state = _folder(env, "CAPI_LLM_STATE") or _xdg(env, "XDG_STATE_HOME", home / ".local/state")
         cache = _folder(env, "CAPI_LLM_CACHE") or _xdg(env, "XDG_CACHE_HOME", home / ".cache")
         parts = {
-            key.removeprefix(_PART_PREFIX).lower().replace("_", "-"): Path(value).absolute()
+            key.removeprefix(_PART_PREFIX).lower().replace("_", "-"): _path(env, key)
             for key, value in env.items()
             if key.startswith(_PART_PREFIX) and value
         }
         return cls(
             state=state,
             cache=cache,
-            kubeconfigs=_folder(env, "CAPI_LLM_KUBECONFIGS") or Path("kubeconfigs").absolute(),
+            kubeconfigs=_folder(env, "CAPI_LLM_KUBECONFIGS") or _absolute("the folder", "kubeconfigs"),
             plane=env.get("CAPI_LLM_PLANE", ""),
             parts_dir=_folder(env, "CAPI_LLM_PARTS_DIR"),
             parts=parts,
@@ -84,24 +84,43 @@ def command_environment(**more: str) -> dict[str, str]:
 
 
 def _home(env: Mapping[str, str]) -> Path:
-    home = env.get("HOME", "")
-    if home:
-        return Path(home)
     try:
-        return Path.home()
+        return _absolute("HOME", env["HOME"]) if env.get("HOME") else Path.home()
     except RuntimeError as error:
         raise BadInput(
             "no home folder is known", why=str(error), fix="set HOME, or CAPI_LLM_STATE and CAPI_LLM_CACHE"
         ) from error
 
 
+def _path(env: Mapping[str, str], name: str) -> Path:
+    """The variable as an absolute path; ``~`` at its beginning is the home folder."""
+    value = env[name]
+    if value == "~" or value.startswith("~/"):
+        return _home(env) / value[2:]
+    return _absolute(name, value)
+
+
+def _absolute(name: str, value: str) -> Path:
+    try:
+        return Path(value).absolute()
+    except OSError as error:  # a relative path, and the current folder is gone
+        raise BadInput(
+            f"{name} {value!r} leads nowhere", why=f"the current folder: {error.strerror or error}", fix="change to another folder"
+        ) from error
+
+
 def _folder(env: Mapping[str, str], name: str) -> Path | None:
-    value = env.get(name, "")
-    if not value:
+    if not env.get(name):
         return None
-    path = Path(value).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"{name} must name a folder", on=value, why="it is a file", fix="name a folder")
+    path = _path(env, name)
+    try:
+        file = path.exists() and not path.is_dir()
+    except OSError as error:
+        raise BadInput(
+            f"{name} must name a folder", on=str(path), why=error.strerror or str(error), fix="name another folder"
+        ) from error
+    if file:
+        raise BadInput(f"{name} must name a folder", on=str(path), why="it is a file", fix="name a folder")
     return path
 
 

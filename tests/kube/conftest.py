@@ -1,7 +1,6 @@
 """Fixtures for the tests of ``capi_llm.kube``: a real API server, and one that follows a script.
 
-The executables are taken from the folder named by CAPI_LLM_TEST_BIN; without it these
-tests are skipped.
+An API server of its own, and not the sandbox's: these tests kill it, and compact its etcd.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from scripted_server import ScriptedServer
 from capi_llm.kube import kubeconfig
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import NAMESPACES
+from capi_llm.sandbox import executables
+from capi_llm.settings import Settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,10 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    binaries = os.environ.get("CAPI_LLM_TEST_BIN")
-    if not binaries:
-        pytest.skip("CAPI_LLM_TEST_BIN names no folder with etcd and kube-apiserver")
-    plane = ControlPlane(Path(binaries), tmp_path_factory.mktemp("control-plane"))
+    found = executables.bring(Settings.from_environment())
+    plane = ControlPlane(found, tmp_path_factory.mktemp("control-plane"))
     try:
         plane.start()
         yield plane

@@ -11,7 +11,7 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -86,8 +86,8 @@ class Pki:
 class ControlPlane:
     """etcd and kube-apiserver on free loopback ports; the API server can be killed and started again."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self._binaries = binaries
+    def __init__(self, executables: Mapping[str, Path], folder: Path) -> None:
+        self._executables = executables
         self._folder = folder
         self._etcd_port, self._etcd_peer_port, self.port = free_port(), free_port(), free_port()
         self.etcd = f"http://127.0.0.1:{self._etcd_port}"
@@ -106,7 +106,7 @@ class ControlPlane:
         policy = {
             "apiVersion": "audit.k8s.io/v1",
             "kind": "Policy",
-            "omitStages": ["RequestReceived"],
+            "omitStages": ["ResponseStarted", "ResponseComplete"],
             "rules": [{"level": "Metadata"}],
         }
         (folder / "audit-policy.yaml").write_text(json.dumps(policy))
@@ -119,12 +119,16 @@ class ControlPlane:
         """Start what is not running and wait until the API server is ready."""
         if self._etcd is None:
             self._etcd = self._spawn(
-                "etcd", "--name=test", f"--data-dir={self._folder / 'etcd'}",
-                f"--listen-client-urls={self.etcd}", f"--advertise-client-urls={self.etcd}",
+                "etcd",
+                "--name=test",
+                f"--data-dir={self._folder / 'etcd'}",
+                f"--listen-client-urls={self.etcd}",
+                f"--advertise-client-urls={self.etcd}",
                 f"--listen-peer-urls=http://127.0.0.1:{self._etcd_peer_port}",
                 f"--initial-advertise-peer-urls=http://127.0.0.1:{self._etcd_peer_port}",
                 f"--initial-cluster=test=http://127.0.0.1:{self._etcd_peer_port}",
-                "--unsafe-no-fsync", "--log-level=warn",
+                "--unsafe-no-fsync",
+                "--log-level=warn",
             )
         if self._apiserver is None:
             self.start_apiserver()
@@ -137,15 +141,23 @@ class ControlPlane:
         assert self._apiserver is None
         file = self._folder.joinpath
         self._apiserver = self._spawn(
-            "kube-apiserver", f"--etcd-servers={self.etcd}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}",
-            f"--tls-cert-file={file('server.crt')}", f"--tls-private-key-file={file('server.key')}",
-            f"--client-ca-file={file('ca.crt')}", f"--token-auth-file={file('tokens.csv')}",
+            "kube-apiserver",
+            f"--etcd-servers={self.etcd}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--tls-cert-file={file('server.crt')}",
+            f"--tls-private-key-file={file('server.key')}",
+            f"--client-ca-file={file('ca.crt')}",
+            f"--token-auth-file={file('tokens.csv')}",
             f"--service-account-key-file={file('service-accounts.key')}",
             f"--service-account-signing-key-file={file('service-accounts.key')}",
-            "--service-account-issuer=https://test", "--service-cluster-ip-range=10.0.0.0/24",
-            "--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount",
-            f"--audit-policy-file={file('audit-policy.yaml')}", f"--audit-log-path={file('audit.log')}",
+            "--service-account-issuer=https://test",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--authorization-mode=RBAC",
+            "--disable-admission-plugins=ServiceAccount",
+            f"--audit-policy-file={file('audit-policy.yaml')}",
+            f"--audit-log-path={file('audit.log')}",
             "--shutdown-delay-duration=0s",
         )
 
@@ -181,9 +193,10 @@ class ControlPlane:
         connection.close()
 
     def audit(self) -> list[Object]:
-        """Every request so far, as audit events."""
+        """Every request of capi-llm so far, as audit events. One is logged before it is worked on."""
         lines = (self._folder / "audit.log").read_text().splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        events = [json.loads(line) for line in lines if line.endswith("}")]
+        return [event for event in events if event.get("userAgent", "").startswith("capi-llm/")]
 
     def writes(self) -> list[str]:
         """Mutating requests of capi-llm without dry run, leases excluded, in order."""
@@ -191,7 +204,6 @@ class ControlPlane:
             f"{event['verb']} {event['requestURI']}"
             for event in self.audit()
             if event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
-            and event.get("userAgent", "").startswith("capi-llm/")
             and "dryRun=" not in event["requestURI"]
             and event.get("objectRef", {}).get("resource") != "leases"
         ]
@@ -211,5 +223,5 @@ class ControlPlane:
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
-                [str(self._binaries / name), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [str(self._executables[name]), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )

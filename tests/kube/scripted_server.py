@@ -32,7 +32,10 @@ class ScriptedServer:
                 plain, _ = self._socket.accept()
             except OSError:
                 return
-            with contextlib.suppress(OSError), self._context.wrap_socket(plain, server_side=True) as connection:
+            with (
+                contextlib.suppress(OSError),
+                self._context.wrap_socket(plain, server_side=True) as connection,
+            ):
                 connection.settimeout(10)
                 request = _read(connection)
                 if request:

@@ -28,7 +28,10 @@ def config_map(name: str, namespace: str, **data: str) -> Object:
 
 
 def deployment(namespace: str, image: str = "ollama:1", **spec: Any) -> Object:
-    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "main", "image": image}]}}
+    template = {
+        "metadata": {"labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "main", "image": image}]},
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -93,7 +96,10 @@ def test_drift_is_put_right(api: Api, namespace: str) -> None:
     apply(api, [config_map("one", namespace, a="1")])
     ref = Ref(CONFIGMAPS, "one", namespace)
     api.merge_patch(ref, {"data": {"a": "changed by hand"}})
-    assert apply(api, [config_map("one", namespace, a="1")])[0].changed == ("data.a", "metadata.managedFields")
+    assert apply(api, [config_map("one", namespace, a="1")])[0].changed == (
+        "data.a",
+        "metadata.managedFields",
+    )
     assert api.get(ref)["data"] == {"a": "1"}
 
 

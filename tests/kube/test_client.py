@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 from control_plane import ControlPlane
 
-from capi_llm import versions
-from capi_llm.errors import BadInput, Conflict, NotFound
+from capi_llm import versions, waiting
+from capi_llm.errors import BadInput, Conflict, Interrupted, NotFound, Unavailable
 from capi_llm.kube import client
+from capi_llm.kube.apply import apply
+from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import CLUSTERS, CONFIGMAPS, DEPLOYMENTS, NAMESPACES, NODES, Object, Ref
@@ -156,10 +159,30 @@ def test_close_ends_retries(control_plane: ControlPlane, tmp_path: Path) -> None
     timer.join()
 
 
+def test_cancel_ends_retries(control_plane: ControlPlane, tmp_path: Path) -> None:
+    text = control_plane.kubeconfig.read_text().replace(str(control_plane.port), "1")
+    (tmp_path / "config").write_text(text)
+    cancel = waiting.Cancel()
+    timer = threading.Timer(0.3, cancel.set)
+    timer.start()
+    started = time.monotonic()
+    with Api.from_kubeconfig(tmp_path / "config", retry_for=60, cancel=cancel) as api:
+        with pytest.raises(Interrupted):
+            waiting.until(api.ready, what="the server", timeout=60, waiter=waiting.Waiter(cancel=cancel))
+        with pytest.raises(Unavailable):
+            api.uid()
+        with pytest.raises(Interrupted), Informers(api, cancel=cancel) as informers:
+            informers.of(CONFIGMAPS)
+        with pytest.raises(Interrupted):
+            apply(
+                api, [config_map("one", "default") | {"apiVersion": "v1", "kind": "ConfigMap"}], cancel=cancel
+            )
+    timer.join()
+    assert time.monotonic() - started < 10
+
+
 def test_importing_the_package_does_not_import_the_libraries() -> None:
-    code = "import sys, capi_llm.kube.resources; print([m for m in ('kubernetes', 'urllib3') if m in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "[]"
-    code = "import sys, capi_llm.kube.client, capi_llm.kube.cache; print('kubernetes' in sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "False"
+    for module, absent in (("resources", "urllib3"), ("cache", "kubernetes")):
+        code = f"import sys, capi_llm.kube.{module}; print({absent!r} in sys.modules)"
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert shown.stdout.strip() == "False"

@@ -120,9 +120,11 @@ def test_an_exec_plugin_gives_the_token(control_plane: ControlPlane, tmp_path: P
         "command": str(plugin),
         "interactiveMode": "Never",
     }
-    with Api.from_kubeconfig(login(control_plane, tmp_path / "config", {"exec": spec})) as api:
-        with pytest.raises(Forbidden, match='User "nobody"'):
-            api.list(SECRETS, "default")
+    with (
+        Api.from_kubeconfig(login(control_plane, tmp_path / "config", {"exec": spec})) as api,
+        pytest.raises(Forbidden, match='User "nobody"'),
+    ):
+        api.list(SECRETS, "default")
 
 
 def test_an_exec_plugin_that_fails_is_named(control_plane: ControlPlane, tmp_path: Path) -> None:

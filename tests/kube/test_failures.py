@@ -119,18 +119,18 @@ def test_403_of_a_quota_is_not_a_missing_permission(api: Api, namespace: str) ->
     api.create(QUOTAS, quota)
     # The quota's status is filled by the controller manager, which does not run here.
     ref = Ref(QUOTAS, "q", namespace)
-    status = {"status": {"hard": {"configmaps": "0"}, "used": {"configmaps": "0"}}}
-    api.merge_patch(ref, status, subresource="status")
+    filled = {"status": {"hard": {"configmaps": "0"}, "used": {"configmaps": "0"}}}
+    api.merge_patch(ref, filled, subresource="status")
 
     def denied() -> waiting.Status:
         try:
             api.create(CONFIGMAPS, config_map("one", namespace), dry_run=True)
         except Invalid as error:
-            assert "exceeded quota" in str(error)
-            return waiting.ready()
+            return waiting.ready(str(error))
         return waiting.pending("the quota is not seen yet")
 
-    waiting.until(denied, what="the quota", timeout=20, waiter=waiting.Waiter(interval=0.1))
+    status = waiting.until(denied, what="the quota", timeout=20, waiter=waiting.Waiter(interval=0.1))
+    assert "exceeded quota" in status.message
 
 
 def test_403_of_a_namespace_that_is_being_deleted_is_a_conflict(api: Api, namespace: str) -> None:
@@ -229,7 +229,10 @@ def refused(api: Api, namespace: str) -> ApiError:
     def probe() -> waiting.Status:
         try:
             api.request(
-                "POST", CONFIGMAPS.path(namespace), body=config_map("one", namespace), query={"dryRun": "All"},
+                "POST",
+                CONFIGMAPS.path(namespace),
+                body=config_map("one", namespace),
+                query={"dryRun": "All"},
                 retry_for=0,
             )
         except ApiError as error:
@@ -291,7 +294,7 @@ def test_connection_refused_is_tried_for_a_bounded_time(control_plane: ControlPl
     (tmp_path / "config").write_text(text)
     with Api.from_kubeconfig(tmp_path / "config", retry_for=1) as api:
         started = time.monotonic()
-        with pytest.raises(Unavailable, match="no answer from https://127.0.0.1:.*: connection refused"):
+        with pytest.raises(Unavailable, match=r"no answer from https://127\.0\.0\.1:.*: connection refused"):
             api.uid()
         assert 0.2 < time.monotonic() - started < 3
         status = api.ready()
@@ -319,8 +322,10 @@ def test_a_hanging_server_times_out(control_plane: ControlPlane, api: Api) -> No
         assert time.monotonic() - started < 5
 
 
-def test_an_untrusted_certificate_is_final(control_plane: ControlPlane, scripted: Any, tmp_path: Path) -> None:
-    api, server = scripted(reply(200))
+def test_an_untrusted_certificate_is_final(
+    control_plane: ControlPlane, scripted: Any, tmp_path: Path
+) -> None:
+    _, server = scripted(reply(200))
     text = control_plane.kubeconfig.read_text().replace(control_plane.server, server.url)
     (tmp_path / "other").write_text(text)
     with Api.from_kubeconfig(tmp_path / "other") as stranger:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from control_plane import ControlPlane
 from scripted_server import reply
+from test_apply import crd, model
 
 from capi_llm import waiting
 from capi_llm.errors import ApiError, CapiLlmError, Forbidden, NotFound, TimedOut, Unauthorized, Unavailable
@@ -21,7 +22,7 @@ from capi_llm.kube.apply import apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.informer import Informer
-from capi_llm.kube.resources import CONFIGMAPS, NAMESPACES, NODES, SECRETS, Object, Ref, Resource
+from capi_llm.kube.resources import CONFIGMAPS, CRDS, NAMESPACES, NODES, SECRETS, Object, Ref, Resource
 
 Start = Callable[..., Informer]
 
@@ -227,7 +228,7 @@ def test_an_ancient_version_is_an_error_event_410(
     assert [(event["type"], event["object"]["code"]) for event in events] == [("ERROR", 410)]
     # The informer starts from the same place and gets over it.
     informer = Informer(api, CONFIGMAPS, namespace)
-    informer._version = "1"
+    informer._store.bookmark("1")
     informer.start()
     try:
         informer.wait_synced(10)
@@ -316,7 +317,7 @@ def test_a_server_that_was_restored_to_an_older_state(
 ) -> None:
     monkeypatch.setattr(informer_module, "LONGEST_PAUSE", 0.05)
     ahead = {"kind": "Status", "code": 504, "reason": "Timeout", "message": "Too large resource version: 90"}
-    api, server = scripted(listing("90", "one"), reply(504, ahead), listing("20", "two"), watching())
+    api, _ = scripted(listing("90", "one"), reply(504, ahead), listing("20", "two"), watching())
     informer = start(CONFIGMAPS, "default", by=api)
     informer.wait_synced(10)
     eventually(lambda: names(informer) == ["two"], informer)
@@ -340,15 +341,17 @@ def test_a_connection_that_is_dead_but_open_is_noticed(
     monkeypatch.setattr(informer_module, "READ_SECONDS", 0.5)
     informer = start(CONFIGMAPS, namespace)
     informer.wait_synced(10)
-    versions = informer._version
+    versions = informer._store.version
     with control_plane.pause_apiserver():
         eventually(lambda: "timed out" in informer.trouble or "no answer" in informer.trouble, informer)
     informer.wait_seen(api.create(CONFIGMAPS, config_map("one", namespace)), 30)
     assert names(informer) == ["one"]
-    assert informer._version != versions
+    assert informer._store.version != versions
 
 
-def test_missing_permission_ends_it_and_is_told(control_plane: ControlPlane, start: Start, tmp_path: Path) -> None:
+def test_missing_permission_ends_it_and_is_told(
+    control_plane: ControlPlane, start: Start, tmp_path: Path
+) -> None:
     with Api.from_kubeconfig(control_plane.nobody_kubeconfig) as nobody:
         informer = start(SECRETS, "default", by=nobody)
         with pytest.raises(Forbidden, match="can not list"):
@@ -375,8 +378,6 @@ def test_missing_permission_ends_it_and_is_told(control_plane: ControlPlane, sta
 
 
 def test_a_kind_that_comes_later_and_goes_again(api: Api, namespace: str) -> None:
-    from test_apply import crd, model
-
     group = f"{namespace}.example"
     models = Resource(group, "v1", "models", "Model")
     with Informers(api) as informers:
@@ -386,8 +387,8 @@ def test_a_kind_that_comes_later_and_goes_again(api: Api, namespace: str) -> Non
         apply(api, [definition, model(group, namespace)])
         informer = informers.of(models)
         assert names(informer) == ["llama"]
-        api.delete(Ref(Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CRD", False), definition["metadata"]["name"]))
-        eventually(lambda: not informer._objects, informer)
+        api.delete(CRDS.ref(definition))
+        eventually(lambda: not informer._store.items(), informer)
         eventually(lambda: not informer.synced, informer)
         with pytest.raises((NotFound, Unavailable)):
             informer.items()
@@ -403,7 +404,8 @@ def test_one_informer_per_kind_and_namespace(api: Api, control_plane: ControlPla
         informers.wakeup.wait(rings, 10)
         assert informers.wakeup.rings() > rings
         lists = [
-            event for event in control_plane.audit()
+            event
+            for event in control_plane.audit()
             if event["verb"] == "list" and f"namespaces/{namespace}/configmaps" in event["requestURI"]
         ]
         assert len(lists) == 1
@@ -417,7 +419,8 @@ def test_many_threads_ask_for_the_same_informer(api: Api, namespace: str) -> Non
     found: list[Informer] = []
     with Informers(api) as informers:
         threads = [
-            threading.Thread(target=lambda: found.append(informers.of(CONFIGMAPS, namespace))) for _ in range(10)
+            threading.Thread(target=lambda: found.append(informers.of(CONFIGMAPS, namespace)))
+            for _ in range(10)
         ]
         for thread in threads:
             thread.start()
@@ -430,14 +433,21 @@ def test_many_threads_ask_for_the_same_informer(api: Api, namespace: str) -> Non
 def test_a_server_that_never_answers_is_unavailable(control_plane: ControlPlane, tmp_path: Path) -> None:
     text = control_plane.kubeconfig.read_text().replace(f":{control_plane.port}", ":1")
     (tmp_path / "config").write_text(text)
-    with Api.from_kubeconfig(tmp_path / "config") as api, Informers(api) as informers:
-        with pytest.raises(Unavailable, match="connection refused"):
-            informers.of(CONFIGMAPS, timeout=0.3)
+    with (
+        Api.from_kubeconfig(tmp_path / "config") as api,
+        Informers(api) as informers,
+        pytest.raises(Unavailable, match="connection refused"),
+    ):
+        informers.of(CONFIGMAPS, timeout=0.3)
 
 
-def test_a_stop_while_the_server_hangs_is_quick(api: Api, control_plane: ControlPlane, namespace: str) -> None:
+def test_a_stop_while_the_server_hangs_is_quick(
+    api: Api, control_plane: ControlPlane, namespace: str
+) -> None:
     informer = Informer(api, CONFIGMAPS, namespace).start()
     informer.wait_synced(10)
+    # After this the watch is open, not only asked for.
+    informer.wait_seen(api.create(CONFIGMAPS, config_map("one", namespace)), 10)
     with control_plane.pause_apiserver():
         began = time.monotonic()
         informer.stop()

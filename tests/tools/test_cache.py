@@ -102,7 +102,7 @@ def test_put_aside_keeps_the_last_one_only(store: Store) -> None:
         install(store, f"bad {number}")
         aside = store.put_aside("etcd", "v1-abc")
         assert (aside / "etcd").read_text() == f"bad {number}"
-    assert [path for path in aside.parent.iterdir()] == [aside]
+    assert list(aside.parent.iterdir()) == [aside]
 
 
 def test_sweep(store: Store) -> None:

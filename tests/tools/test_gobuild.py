@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import stat
@@ -18,7 +19,7 @@ from capi_llm.errors import CommandFailed
 from capi_llm.tools import toolchain
 from capi_llm.tools.attempts import quiet
 from capi_llm.tools.gobuild import Builder, Target
-from capi_llm.tools.parts import Graph
+from capi_llm.tools.parts import Change, Graph
 from capi_llm.tools.toolchain import Go
 
 REAL_GO = shutil.which("go")
@@ -74,6 +75,27 @@ def test_build_with_progress(tiny: Graph, tmp_path: Path) -> None:
     again = Heard()
     builder(tiny, tmp_path, again).build([HELLO])
     assert "compiling" not in again.text()
+
+
+def changed(tiny: Graph, **how: str) -> Graph:
+    about = {"file": "cmd/hello/main.go", "before": "hello ", "after": "bye ", "why": "test"} | how
+    return dataclasses.replace(tiny, changes=(Change(module=MODULE, **about),))
+
+
+@needs_go
+def test_change_to_a_module(tiny: Graph, tmp_path: Path) -> None:
+    made = builder(changed(tiny), tmp_path)
+    assert shell.run([made.build([HELLO])["hello"]]).stderr == "bye v1.0.0\n"
+    assert "bye" in (made.module(MODULE) / "cmd/hello/main.go").read_text()
+    original = builder(tiny, tmp_path)
+    assert shell.run([original.build([HELLO])["hello"]]).stderr == "hello v1.0.0\n"
+
+
+@needs_go
+@pytest.mark.parametrize("before", ["not in it", "e"])
+def test_change_that_does_not_fit(tiny: Graph, tmp_path: Path, before: str) -> None:
+    with pytest.raises(CommandFailed, match=r"not as the change to it expects.*cmd/hello/main\.go"):
+        builder(changed(tiny, before=before), tmp_path).build([HELLO])
 
 
 @needs_go

@@ -103,6 +103,13 @@ def test_names_of_executables() -> None:
     assert built_as["capi-bootstrap"] == built_as["capi-control-plane"] == "kubeadm"
 
 
+def test_a_change_to_a_module_is_another_content() -> None:
+    part = CATALOGUE["capi-core"]
+    plain = dataclasses.replace(part.sources["capi-core"], graph=dataclasses.replace(SANDBOX, changes=()))
+    unchanged = dataclasses.replace(part, sources={"capi-core": plain})
+    assert unchanged.key(PLATFORMS[0]) != part.key(PLATFORMS[0])
+
+
 def test_needs_are_parts() -> None:
     for part in CATALOGUE.values():
         assert isinstance(part, Part)

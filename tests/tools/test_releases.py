@@ -183,7 +183,11 @@ def test_archives(server: Hostile, fetch: Fetch, pack) -> None:
     assert not list(fetch.store.root.rglob("evil"))
 
 
-@pytest.mark.parametrize("body", [tar("else"), zipped("else"), b"no archive", tar("etcd")[:50], tar("etcd")[:40] + b"x" * 60])
+@pytest.mark.parametrize(
+    "body",
+    [tar("else"), zipped("else"), b"no archive", tar("etcd")[:50], tar("etcd")[:40] + b"x" * 60],
+    ids=["tar without it", "zip without it", "no archive", "cut", "corrupt"],
+)
 def test_bad_archives(server: Hostile, fetch: Fetch, body: bytes) -> None:
     server.on(WHERE, Act(body))
     (attempt,) = fetch(release_part(server, checksums=False, member="etcd"))

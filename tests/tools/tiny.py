@@ -18,7 +18,8 @@ FILES = {
     "go.mod": f"module {MODULE}\n\ngo 1.24\n",
     "shared/shared.go": "package shared\n\nvar Version = \"none\"\n",
     "cmd/hello/main.go": (
-        f"package main\n\nimport \"{MODULE}/shared\"\n\nfunc main() {{ println(\"hello \" + shared.Version) }}\n"
+        f"package main\n\nimport \"{MODULE}/shared\"\n\n"
+        "func main() { println(\"hello \" + shared.Version) }\n"
     ),
     "v2/cmd/hello/main.go": "package main\n\nfunc main() { println(\"the other hello\") }\n",
     "cmd/kubectl/main.go": (

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @pass_state
 def new_cluster(
     state: State,
+    /,
     file: Path | None,
     class_dir: Path | None,
     wait: bool,

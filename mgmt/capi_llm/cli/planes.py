@@ -23,11 +23,12 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
     Can be stopped and run again at any time: it goes on where it is.
     """
     from capi_llm import plane
+    from capi_llm.identity import Identities
     from capi_llm.waiting import Cancel
 
     settings = state.settings
     name = plane.choose_name(settings, state.plane)
-    if not kind and name not in plane.Identities(settings.state).names():
+    if not kind and name not in Identities(settings.state).names():
         state.console.say(f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines.")
     if dry_run:
         _show_plan(plane.plan(settings, name=name, kind=kind))

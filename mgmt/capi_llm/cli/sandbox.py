@@ -22,7 +22,11 @@ def prepare_parts(state: State, verify: bool) -> None:
 
     with state.console.drawing() as drawing:
         report = StepReport(state.console, drawing)
-        paths = executables.bring(state.settings, progress=report.progress, verify=verify)
+
+        def progress(part: str, message: str, fraction: float | None) -> None:
+            report.progress(part, message, fraction)
+
+        paths = executables.bring(state.settings, progress=progress, verify=verify)
     click.echo("\n".join(columns([(name, str(path)) for name, path in sorted(paths.items())])))
 
 

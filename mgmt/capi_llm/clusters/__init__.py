@@ -6,12 +6,14 @@ annotation ``capi-llm.dev/intent``; what is there is always read from the object
 so that a Cluster that kubectl applied is as good as one of ours::
 
     fields      one value at a time: names, networks, quantities, ranges
-    spec        flags and file -> ClusterSpec
-    topology    ClusterSpec -> Cluster object, and back; differences
+    spec        flags and defaults -> ClusterSpec
+    specfile    the file of -f
+    topology    ClusterSpec -> Cluster object, and back
+    difference  what differs, and the command that changes it
     classes     ClusterClasses: shipped, from a folder, in the cluster; variables
     create      create, or compare and refuse; wait until ready
     scale       another range of workers for a pool
-    tree        objects -> a tree with a verdict and the root cause
+    view tree   objects -> a tree with a verdict and the root cause
     kubeconfig  fetch and save
     delete      in order, and who holds what
     events      what happened to a cluster's objects

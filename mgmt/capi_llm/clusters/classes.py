@@ -23,6 +23,8 @@ from capi_llm.waiting import Status, Waiter, pending, until
 
 SHIPPED = "capi_llm.clusterclasses"
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 @dataclass(frozen=True)
 class ClassFolder:
@@ -244,7 +246,7 @@ def _folder(texts: Iterable[tuple[str, str]], readme: str, source: str) -> Class
     objects: list[Object] = []
     for name, text in texts:
         try:
-            documents = [doc for doc in yaml.safe_load_all(text) if doc is not None]
+            documents = [doc for doc in yaml.load_all(text, Loader=_LOADER) if doc is not None]
         except yaml.YAMLError as error:
             raise BadInput(f"{name} is not YAML", on=source, why=" ".join(str(error).split())) from error
         for document in documents:

@@ -8,6 +8,7 @@ have to be deleted in it beforehand.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,12 @@ _FIX = (
     "see that the controllers named there run; run the same command again to go on waiting. "
     "Take a finalizer away by hand only where its machine is gone for certain"
 )
+
+
+_ORPHANED = "the Cluster object went before them, so that Cluster API does not look after them any more"
+
+_SETTLE = 30.0
+"""Seconds that a cluster which is just being made is given before it is deleted."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +91,10 @@ def delete(
             fix=f"capi-llm kubeconfig --management -- kubectl -n {namespace} patch {CLUSTERS} {name} "
             '--type merge -p \'{"spec":{"paused":false}}\'',
         )
-    if not deleting(cluster):
-        api.delete(ref, uid=cluster["metadata"]["uid"])
     uid = cluster["metadata"]["uid"]
+    if not deleting(cluster):
+        _settle(api, ref, min(timeout, _SETTLE), waiter)
+        api.delete(ref, uid=uid)
     seen: Sequence[Leftover] | None = None
 
     def probe() -> Status:
@@ -96,7 +104,8 @@ def delete(
             seen = found
             on_leftovers(found)
         if found:
-            return pending(_still_there(found))
+            orphaned = all(item.ref.resource != CLUSTERS for item in found)
+            return pending(_still_there(found), cause=_ORPHANED if orphaned else "")
         # The informer may be behind; the server has the last word.
         now = api.find(ref)
         gone = now is None or now["metadata"]["uid"] != uid
@@ -110,8 +119,20 @@ def delete(
     except TimedOut as error:
         held = [*_infrastructure(informers, name, namespace), *(seen or ())]
         what = f"cluster {namespace}/{name} is not gone after {timeout:.0f} s"
-        raise TimedOut(what, why="; ".join(map(_held, held)) or error.why, fix=_FIX) from None
+        orphaned = held and all(item.ref.resource != CLUSTERS for item in held)
+        why = "; ".join([*([_ORPHANED] if orphaned else []), *map(_held, held)])
+        raise TimedOut(what, why=why or error.why, fix=_FIX) from None
     _forget(name, kubeconfigs)
+
+
+def _settle(api: Api, ref: Ref, timeout: float, waiter: Waiter | None) -> None:
+    def probe() -> Status:
+        cluster = api.find(ref)
+        return ready() if cluster is None else capi.deletable(cluster)
+
+    quick = replace(waiter or Waiter(), interval=0.2)
+    with contextlib.suppress(TimedOut):
+        until(probe, what=str(ref), timeout=timeout, waiter=quick)
 
 
 def leftovers(

@@ -83,6 +83,8 @@ def dns_subdomain(text: str, where: str) -> str:
 def class_name(text: str, where: str) -> str:
     """``NAME`` or ``NAMESPACE/NAME`` of a ClusterClass."""
     namespace, slash, name = text.rpartition("/")
+    if "/" in namespace:
+        raise BadInput(f"{where}: {text!r} is not NAME or NAMESPACE/NAME", fix=f"use {name!r}")
     if slash:
         dns_label(namespace, where)
     dns_subdomain(name, where)
@@ -245,3 +247,21 @@ def plain_value(text: str, where: str) -> Any:
     except ValueError:
         return text
     return value if json.dumps(value) == text and not isinstance(value, str) else text
+
+
+def variables(texts: Iterable[str], where: str = "--set") -> dict[str, Any]:
+    """Several ``VAR=VALUE``; those of the form ``VAR.KEY=VALUE`` become one map. Raises BadInput."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        path, value = key_value(text, where)
+        name, dot, key = path.partition(".")
+        twice = BadInput(f"{where}: {name} is said both as a whole and by its keys")
+        if not dot:
+            if name in found and isinstance(found[name], dict):
+                raise twice
+            found[name] = plain_value(value, where)
+            continue
+        if not isinstance(found.setdefault(name, {}), dict):
+            raise twice
+        found[name] = found[name] | {key: plain_value(value, where)}
+    return found

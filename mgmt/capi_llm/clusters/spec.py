@@ -159,29 +159,6 @@ def parse_pool(text: str, where: str = "--pool") -> PoolGiven:
     return PoolGiven(name, parse_workers(span, f"{where} {name}"), worker_class)
 
 
-def parse_set(text: str, where: str = "--set") -> tuple[str, str, Any]:
-    """``VAR=VALUE`` or ``VAR.KEY=VALUE`` as (variable, key or empty, value). Raises BadInput."""
-    path, value = fields.key_value(text, where)
-    variable, _, key = path.partition(".")
-    return variable, key, fields.plain_value(value, where)
-
-
-def parse_variables(texts: Iterable[str], where: str = "--set") -> dict[str, Any]:
-    """Several ``--set``; those of the form ``VAR.KEY=VALUE`` become one map."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        variable, key, value = parse_set(text, where)
-        if not key:
-            if isinstance(found.get(variable), dict) and not isinstance(value, dict):
-                raise BadInput(f"{where}: {variable} is said both as a whole and by its keys")
-            found[variable] = value
-            continue
-        if not isinstance(found.setdefault(variable, {}), dict):
-            raise BadInput(f"{where}: {variable} is said both as a whole and by its keys")
-        found[variable] = found[variable] | {key: value}
-    return found
-
-
 def from_flags(
     *,
     name: str | None = None,
@@ -220,7 +197,7 @@ def from_flags(
         memory=None if memory is None else fields.memory(memory, "--memory"),
         pools=parsed,
         labels=dict(fields.label(*fields.key_value(text, "--label"), "--label") for text in labels),
-        variables=parse_variables(variables),
+        variables=fields.variables(variables),
     )
 
 

@@ -12,6 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from capi_llm.clusters.topology import class_of, pool_entries, scaled_range
+from capi_llm.clusters.view import (
+    ClusterView,
+    ControlPlaneView,
+    MachineView,
+    Node,
+    PoolView,
+    as_json,
+    nodes,
+)
 from capi_llm.contract import capi
 from capi_llm.contract.conditions import Replicas, deleting, replicas
 from capi_llm.kube.cache import Informers
@@ -25,6 +34,24 @@ from capi_llm.kube.resources import (
     Resource,
 )
 from capi_llm.waiting import State, Status, pending
+
+__all__ = [
+    "CLUSTER_NAME",
+    "CONTROL_PLANES",
+    "POOL_NAME",
+    "ClusterView",
+    "ControlPlaneView",
+    "MachineView",
+    "Node",
+    "Objects",
+    "PoolView",
+    "as_json",
+    "collect",
+    "find",
+    "nodes",
+    "overview",
+    "view",
+]
 
 CLUSTER_NAME = "cluster.x-k8s.io/cluster-name"
 POOL_NAME = "topology.cluster.x-k8s.io/deployment-name"
@@ -42,65 +69,6 @@ class Objects:
     control_planes: Sequence[Object] = ()
     machine_deployments: Sequence[Object] = ()
     machines: Sequence[Object] = ()
-
-
-@dataclass(frozen=True)
-class MachineView:
-    """One machine; ``node`` is empty until it has one."""
-
-    name: str
-    phase: str
-    version: str
-    node: str
-    status: Status
-
-
-@dataclass(frozen=True)
-class ControlPlaneView:
-    """The control plane, with its machines."""
-
-    kind: str
-    name: str
-    count: Replicas
-    status: Status
-    machines: tuple[MachineView, ...]
-
-
-@dataclass(frozen=True)
-class PoolView:
-    """A pool of workers. ``minimum`` and ``maximum`` are None where nothing says a range."""
-
-    name: str
-    worker_class: str
-    minimum: int | None
-    maximum: int | None
-    count: Replicas
-    status: Status
-    machines: tuple[MachineView, ...]
-
-
-@dataclass(frozen=True)
-class ClusterView:
-    """One cluster. ``status`` is the verdict, its message the root cause."""
-
-    name: str
-    namespace: str
-    cluster_class: str
-    version: str
-    phase: str
-    status: Status
-    infrastructure: Status
-    control_plane: ControlPlaneView
-    pools: tuple[PoolView, ...]
-
-
-@dataclass(frozen=True)
-class Node:
-    """A line of the tree for people."""
-
-    label: str
-    status: Status
-    children: tuple[Node, ...] = ()
 
 
 def collect(source: Api | Informers, namespace: str | None, extra: Sequence[Resource] = ()) -> Objects:
@@ -159,57 +127,12 @@ def view(cluster: Object, objects: Objects) -> ClusterView:
     )
 
 
-def nodes(cluster: ClusterView) -> Node:
-    """The tree of lines: cluster, infrastructure, control plane and pools with their machines."""
-
-    def machines(views: Iterable[MachineView]) -> tuple[Node, ...]:
-        return tuple(Node(f"Machine {each.name}", each.status) for each in views)
-
-    plane = cluster.control_plane
-    children = [
-        Node("Infrastructure", cluster.infrastructure),
-        Node(
-            f"Control plane {plane.count.ready}/{plane.count.desired}", plane.status, machines(plane.machines)
-        ),
-    ]
-    for pool in cluster.pools:
-        span = f" ({_range(pool)})" if pool.minimum is not None else ""
-        label = f"Pool {pool.name} {pool.count.ready}/{pool.count.desired}{span}"
-        children.append(Node(label, pool.status, machines(pool.machines)))
-    return Node(f"Cluster {cluster.namespace}/{cluster.name}", cluster.status, tuple(children))
-
-
-def as_json(cluster: ClusterView) -> dict[str, Any]:
-    """The cluster's part of ``status -o json``."""
-    plane = cluster.control_plane.count
-    return {
-        "name": cluster.name,
-        "namespace": cluster.namespace,
-        "class": cluster.cluster_class,
-        "version": cluster.version,
-        "ready": cluster.status.ready,
-        "phase": cluster.phase,
-        "control_plane": {"desired": plane.desired, "ready": plane.ready},
-        "workers": [
-            {
-                "name": pool.name,
-                "min": pool.minimum,
-                "max": pool.maximum,
-                "desired": pool.count.desired,
-                "ready": pool.count.ready,
-            }
-            for pool in cluster.pools
-        ],
-        "message": cluster.status.message,
-    }
-
-
 def _verdict(cluster: Object, control_plane: ControlPlaneView, pools: Iterable[PoolView]) -> Status:
     own = capi.cluster(cluster)
     if own.failed or deleting(cluster) or capi.paused(cluster):
         return own
     problem = capi.topology(cluster)
-    if problem is not None and not capi.topology_lags(cluster):
+    if problem is not None and not capi.topology_waits(cluster):
         return problem
     if not (infrastructure := capi.infrastructure(cluster)).ready:
         return pending(f"infrastructure: {infrastructure.message}", cause=infrastructure.cause)
@@ -257,6 +180,7 @@ def _pools(
     cluster: Object, deployments: Sequence[Object], machines: Sequence[Object]
 ) -> tuple[PoolView, ...]:
     by_pool = {_pool_name(obj): obj for obj in deployments}
+    existing = set(by_pool)
     has_topology = bool((cluster.get("spec") or {}).get("topology"))
     views = [
         _wanted_pool(entry, by_pool.pop(entry["name"], None), machines) for entry in pool_entries(cluster)
@@ -264,6 +188,8 @@ def _pools(
     for name, deployment in sorted(by_pool.items()):
         other = _pool(name, "", None, deployment, machines)
         views.append(replace(other, status=pending("is being removed")) if has_topology else other)
+    if deleting(cluster):
+        return tuple(each for each in views if each.name in existing)
     if not capi.control_plane_initialized(cluster):
         waiting = pending("waits for the control plane")
         views = [each if each.status.ready else replace(each, status=waiting) for each in views]
@@ -310,6 +236,7 @@ def _machines(machines: Iterable[Object]) -> tuple[MachineView, ...]:
             phase=capi.phase(obj),
             version=str((obj.get("spec") or {}).get("version") or ""),
             node=capi.node(obj),
+            leaving=capi.leaving(obj),
             status=capi.machine(obj),
         )
         for obj in sorted(machines, key=lambda obj: str(obj["metadata"]["name"]))
@@ -337,7 +264,3 @@ def _label(obj: Object, key: str) -> str:
 
 def _namespace(obj: Object) -> str:
     return str(obj["metadata"].get("namespace") or "default")
-
-
-def _range(pool: PoolView) -> str:
-    return str(pool.minimum) if pool.minimum == pool.maximum else f"{pool.minimum}..{pool.maximum}"

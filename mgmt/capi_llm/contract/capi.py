@@ -20,6 +20,7 @@ from capi_llm.contract.conditions import (
 )
 from capi_llm.waiting import Status, failed, pending, ready
 
+CLUSTER_FINALIZER = "cluster.cluster.x-k8s.io"
 PAUSED = "cluster.x-k8s.io/paused"
 CONTROL_PLANE_MACHINE = "cluster.x-k8s.io/control-plane"
 """Label of machines that are part of a control plane."""
@@ -54,7 +55,7 @@ _MACHINE_OLD = ("BootstrapReady", "InfrastructureReady", "NodeHealthy", "Ready")
 _ALWAYS_COMPUTED = ("Ready", "Available")
 
 _OWNERS = {
-    "cluster.cluster.x-k8s.io": "the Cluster API core controller",
+    CLUSTER_FINALIZER: "the Cluster API core controller",
     "machine.cluster.x-k8s.io": "the Cluster API core controller",
     "cluster.x-k8s.io/machinedeployment": "the Cluster API core controller",
     "cluster.x-k8s.io/machineset": "the Cluster API core controller",
@@ -140,10 +141,31 @@ def topology(obj: Object) -> Status | None:
     return pending(f"topology: {root_cause(condition.message) or words(condition.reason)}", cause=cause)
 
 
-def topology_lags(obj: Object) -> bool:
-    """Whether the topology was reconciled before and only the newest change is still to come."""
+def topology_waits(obj: Object) -> bool:
+    """Whether the topology only waits: for its turn, or for machines that are on their way.
+
+    The machines are the root cause then, and not what the topology says of them.
+    """
     condition = conditions(obj).get("TopologyReconciled")
-    return condition is not None and condition.stale and condition.true
+    if condition is None:
+        return False
+    return (condition.stale and condition.true) or condition.reason.endswith(("Pending", "Deferred"))
+
+
+def deletable(obj: Object) -> Status:
+    """Whether a Cluster is far enough to be deleted without leaving objects behind.
+
+    One that is deleted while its topology is just being made can vanish before Cluster API
+    has noticed its machines, which nobody takes care of then.
+    """
+    if not (obj.get("spec") or {}).get("topology") or deleting(obj):
+        return ready()
+    if CLUSTER_FINALIZER not in finalizers(obj):
+        return pending("Cluster API has not taken charge of it yet")
+    condition = conditions(obj).get("TopologyReconciled")
+    if condition is None or condition.stale:
+        return pending("its topology is just being reconciled")
+    return ready()
 
 
 def infrastructure(obj: Object) -> Status:
@@ -234,6 +256,12 @@ def variable_definitions(obj: Object) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def leaving(obj: Object) -> bool:
+    """Whether a Machine is being deleted or about to be replaced by one that is up to date."""
+    condition = conditions(obj).get("UpToDate")
+    return deleting(obj) or (condition is not None and condition.false)
+
+
 def node(obj: Object) -> str:
     """The name of a Machine's Node; empty until it has one."""
     return str((status_of(obj).get("nodeRef") or {}).get("name") or "")
@@ -242,7 +270,8 @@ def node(obj: Object) -> str:
 def _stopped(obj: Object, what: str) -> Status | None:
     """Deleting, paused or failed for good: nothing else is worth saying then."""
     if deleting(obj):
-        return pending(f"{what} is being deleted", cause=held_by(obj))
+        detail = waits_for(obj)
+        return pending(f"{what} is being deleted" + (f": {detail}" if detail else ""), cause=held_by(obj))
     if paused(obj):
         return pending(f"{what} is paused", cause=f"spec.paused or the annotation {PAUSED} is set")
     status = status_of(obj)

@@ -124,16 +124,23 @@ def root_cause(message: str) -> str:
     Cluster API nests: ``* InfrastructureReady:`` / ``  * VMProvisioned: WaitingForStartupTimeout``.
     The first chain is followed to its end, as the later ones usually wait for it.
     """
-    best, depth = "", -1
+    chain: list[str] = []
+    depth = -1
     for line in message.splitlines():
         text = line.lstrip(" *")
-        indent = len(line) - len(line.lstrip(" "))
         if not text:
             continue
+        # A bullet below a line without one is below it, though it is not indented.
+        indent = len(line) - len(line.lstrip(" ")) + (1 if line.lstrip(" ").startswith("*") else 0)
         if indent <= depth:
             break
-        best, depth = text, indent
-    return best.rstrip(":").strip()
+        chain.append(text.strip())
+        depth = indent
+    if not chain:
+        return ""
+    if len(chain) > 1 and chain[-2].endswith("because:"):
+        return f"{chain[-2]} {chain[-1]}"
+    return chain[-1].rstrip(":")
 
 
 def words(reason: str) -> str:

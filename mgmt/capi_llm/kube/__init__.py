@@ -8,7 +8,9 @@ It is synchronous, with threads, and works on plain JSON. From the ground up::
     transport    one connection pool; retries; streams
     client       Api: get, list, create, patch, delete
     discovery    apiVersion and kind -> resource
+    difference   what an apply would change
     apply        server-side apply that writes only what differs
+    store        what an informer remembers
     informer     the current state of one kind, kept by list and watch
     cache        one informer per kind and namespace, one bell for all waits
     lease        a lock in the cluster, for commands that change things

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from capi_llm import waiting
-from capi_llm.errors import ApiError, BadInput, CapiLlmError, NotFound
+from capi_llm.contract.conditions import conditions, deleting, finalizers
+from capi_llm.errors import ApiError, BadInput, CapiLlmError, Interrupted, NotFound
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import changed_paths
 from capi_llm.kube.discovery import Discovery
@@ -50,6 +51,7 @@ def apply(
     dry_run: bool = False,
     workers: int = 12,
     timeout: float = 60.0,
+    cancel: waiting.Cancel | None = None,
 ) -> list[Applied]:
     """Make ``objects`` be as given; fields that other managers own and ``objects`` do not name stay.
 
@@ -61,10 +63,11 @@ def apply(
     Raises BadInput before anything is sent where a manifest has no name or kind or comes
     twice. Otherwise every object is tried, and one error names all that failed: of the
     common class where they failed alike, so that an API server that is away is Unavailable.
+    Interrupted where ``cancel`` is set: what is under way ends, the rest is not begun.
     """
     wanted = list(objects)
     _check(wanted)
-    run = _Run(api, manager, dry_run, timeout, wanted)
+    run = _Run(api, manager, dry_run, timeout, wanted, cancel or waiting.Cancel())
     done: dict[int, Applied] = {}
     first = [index for index, obj in enumerate(wanted) if _is_first(obj)]
     for stage in (first, [index for index in range(len(wanted)) if index not in set(first)]):
@@ -80,12 +83,19 @@ class _Run:
     """One call of :func:`apply`."""
 
     def __init__(
-        self, api: Api, manager: str, dry_run: bool, timeout: float, objects: Sequence[Object]
+        self,
+        api: Api,
+        manager: str,
+        dry_run: bool,
+        timeout: float,
+        objects: Sequence[Object],
+        cancel: waiting.Cancel,
     ) -> None:
         self._api = api
         self._manager = manager
         self._dry_run = dry_run
         self._timeout = timeout
+        self._cancel = cancel
         self._discovery = Discovery(api)
         self._coming = {
             (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): crd["spec"]
@@ -95,6 +105,7 @@ class _Run:
         }
 
     def one(self, obj: Object) -> Applied:
+        self._cancel.check()
         resource = self._resource_for(obj)
         ref = resource.ref(obj)
         body = _body(obj, resource)
@@ -129,7 +140,7 @@ class _Run:
             return waiting.ready()
 
         if crds:
-            waiter = waiting.Waiter(interval=0.1)
+            waiter = waiting.Waiter(interval=0.1, cancel=self._cancel)
             waiting.until(probe, what="a CustomResourceDefinition", timeout=self._timeout, waiter=waiter)
 
     def _resource_for(self, obj: Object) -> Resource:
@@ -143,17 +154,17 @@ class _Run:
     def _live(self, ref: Ref) -> Object | None:
         """The object, or None; one that is being deleted is waited for, as an apply to it would be lost."""
         live = self._api.find(ref)
-        if live is None or "deletionTimestamp" not in live["metadata"] or self._dry_run:
+        if live is None or not deleting(live) or self._dry_run:
             return live
 
         def probe() -> waiting.Status:
             now = self._api.find(ref)
             if now is None or now["metadata"]["uid"] != live["metadata"]["uid"]:
                 return waiting.ready()
-            holders = ", ".join(now["metadata"].get("finalizers") or []) or "the server"
+            holders = ", ".join(finalizers(now)) or "the server"
             return waiting.pending(f"it is still being deleted; held by {holders}")
 
-        waiter = waiting.Waiter(interval=0.2)
+        waiter = waiting.Waiter(interval=0.2, cancel=self._cancel)
         waiting.until(probe, what=f"the deletion of {ref}", timeout=self._timeout, waiter=waiter)
         return self._api.find(ref)
 
@@ -166,6 +177,7 @@ class _Run:
         deadline = time.monotonic() + self._timeout
         bell = waiting.Wakeup()
         while True:
+            self._cancel.check()
             try:
                 self._api.server_side_apply(ref, body, manager=self._manager)
                 return
@@ -206,12 +218,10 @@ def _body(obj: Object, resource: Resource) -> Object:
 
 
 def _established(crd: Object) -> waiting.Status:
-    name = crd["metadata"]["name"]
-    conditions = {entry["type"]: entry for entry in (crd.get("status") or {}).get("conditions") or []}
-    accepted = conditions.get("NamesAccepted", {})
-    if accepted.get("status") == "False":
-        return waiting.failed(f"{name}: {accepted.get('message', 'its names are not accepted')}")
-    if conditions.get("Established", {}).get("status") == "True":
+    name, found = crd["metadata"]["name"], conditions(crd)
+    if "NamesAccepted" in found and found["NamesAccepted"].false:
+        return waiting.failed(f"{name}: {found['NamesAccepted'].message}")
+    if "Established" in found and found["Established"].true:
         return waiting.ready()
     return waiting.pending(f"{name} is not established yet")
 
@@ -240,6 +250,9 @@ def _side_by_side(
 def _raise_failures(failures: Sequence[CapiLlmError], total: int) -> None:
     if not failures:
         return
+    for error in failures:
+        if isinstance(error, Interrupted):
+            raise error
     if len(failures) == 1:
         raise failures[0]
     what = f"{len(failures)} of {total} objects could not be applied"

@@ -8,18 +8,20 @@ from capi_llm.errors import CapiLlmError
 from capi_llm.kube.client import Api
 from capi_llm.kube.informer import Informer
 from capi_llm.kube.resources import Resource
-from capi_llm.waiting import Wakeup
+from capi_llm.waiting import Cancel, Wakeup
 
 
 class Informers:
     """The informers of one API server, started when first asked for. Thread-safe.
 
     ``wakeup`` rings on every change of any of them: give it to a :class:`~capi_llm.waiting.Waiter`.
+    ``cancel`` ends waiting for a first list.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, cancel: Cancel | None = None) -> None:
         self.api = api
         self.wakeup = Wakeup()
+        self._cancel = cancel
         self._lock = threading.Lock()
         self._informers: dict[tuple[Resource, str | None], Informer] = {}
         self._closed = False
@@ -38,7 +40,7 @@ class Informers:
                 informer = Informer(self.api, resource, namespace)
                 informer.add_wakeup(self.wakeup)
                 self._informers[resource, namespace] = informer.start()
-        informer.wait_synced(timeout)
+        informer.wait_synced(timeout, self._cancel)
         return informer
 
     def close(self) -> None:

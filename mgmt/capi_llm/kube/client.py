@@ -32,20 +32,29 @@ class Api:
     """A Kubernetes API server. Thread-safe.
 
     ``retry_for`` is how many seconds a request that was turned away is tried again;
-    0 for callers that wait by themselves.
+    0 for callers that wait by themselves. ``cancel`` ends that early.
     """
 
-    def __init__(self, credentials: Credentials, *, retry_for: float = 10.0) -> None:
-        self._transport = Transport(credentials, retry_for=retry_for)
+    def __init__(
+        self, credentials: Credentials, *, retry_for: float = 10.0, cancel: waiting.Cancel | None = None
+    ) -> None:
+        self._transport = Transport(credentials, retry_for=retry_for, cancel=cancel)
         self.server = self._transport.server
 
     @classmethod
-    def from_kubeconfig(cls, path: Path, context: str | None = None, *, retry_for: float = 10.0) -> Api:
+    def from_kubeconfig(
+        cls,
+        path: Path,
+        context: str | None = None,
+        *,
+        retry_for: float = 10.0,
+        cancel: waiting.Cancel | None = None,
+    ) -> Api:
         """The server of ``context``, or of the file's current context.
 
         Raises NotFound where the file is missing, BadInput where it can not be used. Does not connect.
         """
-        return cls(Credentials(path, context), retry_for=retry_for)
+        return cls(Credentials(path, context), retry_for=retry_for, cancel=cancel)
 
     def request(
         self,

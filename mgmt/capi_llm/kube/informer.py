@@ -19,7 +19,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal
 
 from capi_llm import waiting
 from capi_llm.errors import (
@@ -35,6 +34,7 @@ from capi_llm.errors import (
 from capi_llm.kube import failures
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Resource
+from capi_llm.kube.store import Change, Changes, Store
 from capi_llm.kube.transport import Stream
 
 READ_SECONDS = 80.0
@@ -46,7 +46,6 @@ LONGEST_PAUSE = 2.0
 _STEADY_SECONDS = 1.0
 _JOIN_SECONDS = 0.9
 
-Change = Literal["ADDED", "MODIFIED", "DELETED"]
 Listener = Callable[[Change, Object], None]
 
 _log = logging.getLogger(__name__)
@@ -66,8 +65,7 @@ class Informer:
         self._api = api
         self._selector = label_selector
         self._lock = threading.Lock()
-        self._objects: dict[tuple[str, str], Object] = {}
-        self._version = ""
+        self._store = Store()
         self._synced = False
         self._trouble = ""
         self._error: CapiLlmError | None = None
@@ -103,15 +101,13 @@ class Informer:
     def items(self) -> list[Object]:
         """The objects by namespace and name. Raises like :meth:`check`."""
         self.check()
-        with self._lock:
-            return [self._objects[key] for key in sorted(self._objects)]
+        return self._store.items()
 
     def find(self, name: str, namespace: str | None = None) -> Object | None:
         """One object, or None. ``namespace`` defaults to the informer's. Raises like :meth:`check`."""
         self.check()
         where = (namespace or self.namespace or "default") if self.resource.namespaced else ""
-        with self._lock:
-            return self._objects.get((where, name))
+        return self._store.find(where, name)
 
     def add_wakeup(self, bell: waiting.Wakeup) -> None:
         """Ring ``bell`` after every change, and when trouble begins or ends."""
@@ -126,16 +122,17 @@ class Informer:
         with self._lock:
             self._listeners.append(listener)
 
-    def wait_synced(self, timeout: float) -> None:
+    def wait_synced(self, timeout: float, cancel: waiting.Cancel | None = None) -> None:
         """Wait for the first list. Raises like :meth:`check`; Unavailable after ``timeout`` seconds.
 
-        Where the kind did not exist so far, it is looked for once more.
+        Where the kind did not exist so far, it is looked for once more. ``cancel`` ends the
+        wait with Interrupted.
         """
         with self._lock:
             if not isinstance(self._error, (Unauthorized, Forbidden)):
                 self._error = None
         self._nudge.ring()
-        self._wait(lambda: self._synced, timeout)
+        self._wait(lambda: self._synced, timeout, cancel)
         self.check()
 
     def wait_seen(self, obj: Object, timeout: float) -> None:
@@ -144,20 +141,28 @@ class Informer:
         Raises :class:`TimedOut`. Without this a wait right after a write may look at the state before it.
         """
         version = str(obj["metadata"]["resourceVersion"])
-        if not self._wait(lambda: not _older(self._version, version), timeout):
+        if not self._wait(lambda: not self._store.behind(version), timeout):
             raise TimedOut("the watch is behind", on=str(self.resource), why=self._trouble or "no event came")
 
-    def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:
+    def _wait(
+        self, condition: Callable[[], bool], timeout: float, cancel: waiting.Cancel | None = None
+    ) -> bool:
+        cancel = cancel or waiting.Cancel()
         deadline = time.monotonic() + timeout
         bell = self._bells[0]
-        while True:
-            rings = bell.rings()
-            if condition():
-                return True
-            left = deadline - time.monotonic()
-            if self._error is not None or left <= 0:
-                return False
-            bell.wait(rings, left)
+        cancel.attach(bell)
+        try:
+            while True:
+                rings = bell.rings()
+                cancel.check()
+                if condition():
+                    return True
+                left = deadline - time.monotonic()
+                if self._error is not None or left <= 0:
+                    return False
+                bell.wait(rings, left)
+        finally:
+            cancel.detach(bell)
 
     # ------------------------------------------------------------------ life
 
@@ -181,7 +186,7 @@ class Informer:
             started = time.monotonic()
             nudges = self._nudge.rings()
             try:
-                if not self._version:
+                if not self._store.version:
                     self._list()
                 self._watch()
                 self._failures = 0
@@ -191,7 +196,7 @@ class Informer:
             except TimeoutError:
                 continue  # silence: the same watch again, on a new connection
             except Gone:
-                self._version = ""
+                self._store.bookmark("")
             except Exception as error:
                 if self._stop.is_set():
                     return
@@ -209,7 +214,7 @@ class Informer:
     def _troubled(self, error: Exception) -> None:
         if isinstance(error, NotFound):
             # The kind is not there (any more), and with it all its objects.
-            self._replace([], "")
+            self._tell(self._store.replace([], ""))
             with self._lock:
                 self._synced, self._error = False, error
         elif isinstance(error, ApiError):
@@ -218,7 +223,7 @@ class Informer:
                     self._error = error
         else:
             _log.warning("informer of %s: %r; listing again", self.resource, error)
-            self._version = ""
+            self._store.bookmark("")
         self._trouble = str(error).splitlines()[0] or type(error).__name__
         _log.debug("informer of %s: %s", self.resource, self._trouble)
         self._ring()
@@ -232,15 +237,16 @@ class Informer:
 
     def _list(self) -> None:
         items, version = self._api.list_at(self.resource, self.namespace, self._selector, retry_for=0)
-        self._replace(items, version)
+        changes = self._store.replace(items, version)
         with self._lock:
             self._synced, self._error = True, None
+        self._tell(changes)
         self._well()
         self._ring()
 
     def _watch(self) -> None:
         query = {
-            "resourceVersion": self._version,
+            "resourceVersion": self._store.version,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(random.randint(*WATCH_SECONDS)),
         }
@@ -250,7 +256,7 @@ class Informer:
             stream = self._api.watch(self.resource, self.namespace, query=query, read_timeout=READ_SECONDS)
         except Unavailable as error:
             if error.reason in ("Timeout", "Expired") and "resource version" in error.why.lower():
-                self._version = ""  # newer than what the server has: it was restored
+                self._store.bookmark("")  # newer than what the server has: it was restored
             raise
         with self._lock:
             self._stream = stream
@@ -268,43 +274,18 @@ class Informer:
     def _event(self, event: Object) -> None:
         kind, obj = event["type"], event["object"]
         if kind == "ERROR":
-            self._version = ""
+            self._store.bookmark("")
             raise failures.from_status_object(obj, what="can not watch", on=str(self.resource))
         version = obj["metadata"]["resourceVersion"]
         self._failures = 0
         if kind == "BOOKMARK":
-            self._version = version
+            self._store.bookmark(version)
             return
-        key = _key(obj)
-        _trim(obj)
-        with self._lock:
-            if kind == "DELETED":
-                self._objects.pop(key, None)
-            else:
-                kind = "MODIFIED" if key in self._objects else "ADDED"
-                self._objects[key] = obj
-            # Only after the state: a reader who sees the version must find the object.
-            self._version = version
-        self._tell([(kind, obj)])
+        change = self._store.remove(obj) if kind == "DELETED" else self._store.put(obj)
+        self._tell([(change, obj)])
         self._ring()
 
-    def _replace(self, items: list[Object], version: str) -> None:
-        new = {_key(obj): obj for obj in items}
-        for obj in items:
-            _trim(obj)
-        changes: list[tuple[Change, Object]] = []
-        with self._lock:
-            old = self._objects
-            for key, obj in new.items():
-                if key not in old:
-                    changes.append(("ADDED", obj))
-                elif old[key]["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
-                    changes.append(("MODIFIED", obj))
-            changes += [("DELETED", obj) for key, obj in old.items() if key not in new]
-            self._objects, self._version = new, version
-        self._tell(changes)
-
-    def _tell(self, changes: list[tuple[Change, Object]]) -> None:
+    def _tell(self, changes: Changes) -> None:
         for listener in list(self._listeners):
             for change, obj in changes:
                 listener(change, obj)
@@ -317,20 +298,3 @@ class Informer:
     def _ring(self) -> None:
         for bell in list(self._bells):
             bell.ring()
-
-
-def _key(obj: Object) -> tuple[str, str]:
-    metadata = obj["metadata"]
-    return metadata.get("namespace") or "", metadata["name"]
-
-
-def _trim(obj: Object) -> None:
-    obj["metadata"].pop("managedFields", None)
-
-
-def _older(seen: str, wanted: str) -> bool:
-    """Whether ``seen`` comes before ``wanted``; resourceVersions count up within one API server."""
-    try:
-        return int(seen or 0) < int(wanted)
-    except ValueError:
-        return seen != wanted

@@ -51,6 +51,15 @@ def render(kubeconfig: Kubeconfig) -> str:
     return yaml.safe_dump(kubeconfig, sort_keys=False)
 
 
+def server_of(path: Path) -> str:
+    """The server that the kubeconfig's first cluster names; "" where the file says none."""
+    try:
+        clusters = (yaml.safe_load(path.read_text()) or {}).get("clusters") or []
+        return str(clusters[0]["cluster"]["server"])
+    except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return ""
+
+
 def write(path: Path, text: str) -> None:
     """Write atomically with mode 0600: readers see the old file or the new one. Raises CapiLlmError."""
     write_private(path, text)

@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 
+from capi_llm import locks
 from capi_llm.errors import ApiError, CapiLlmError, Conflict, NotFound, Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import LEASES, Object, Ref
@@ -23,6 +24,8 @@ from capi_llm.versions import GROUP
 
 COMMAND_ANNOTATION = f"{GROUP}/command"
 SINCE_ANNOTATION = f"{GROUP}/since"
+PROCESS_ANNOTATION = f"{GROUP}/process"
+"""The holder's process, so that one that was killed on this machine does not keep others waiting."""
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +135,7 @@ class LeaseLock:
         since = (self._lease.get("metadata") or {}).get("annotations", {}).get(SINCE_ANNOTATION)
         metadata["annotations"] = {
             COMMAND_ANNOTATION: self._command,
+            PROCESS_ANNOTATION: locks.process_token(),
             SINCE_ANNOTATION: since or now.isoformat(timespec="seconds"),
         }
         spec |= {
@@ -145,6 +149,9 @@ class LeaseLock:
         spec = lease.get("spec") or {}
         renewed = spec.get("renewTime") or spec.get("acquireTime")
         if not spec.get("holderIdentity") or not renewed:
+            return True
+        annotations = lease["metadata"].get("annotations") or {}
+        if locks.is_dead(annotations.get(PROCESS_ANNOTATION, "")):
             return True
         age = self._now() - datetime.datetime.fromisoformat(renewed)
         # One second more, as the server's clock is read in whole seconds.

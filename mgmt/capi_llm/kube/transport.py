@@ -25,6 +25,7 @@ from capi_llm import versions
 from capi_llm.errors import ApiError, NotFound, Unauthorized, Unavailable
 from capi_llm.kube import failures
 from capi_llm.kube.credentials import Credentials
+from capi_llm.waiting import Cancel, Wakeup
 
 POOL_SIZE = 16
 _CONNECT_SECONDS = 10.0
@@ -95,12 +96,15 @@ class Stream:
 
 
 class Transport:
-    """Sends requests to one API server. Thread-safe."""
+    """Sends requests to one API server. Thread-safe. ``cancel`` ends pauses between retries."""
 
-    def __init__(self, credentials: Credentials, *, retry_for: float) -> None:
+    def __init__(self, credentials: Credentials, *, retry_for: float, cancel: Cancel | None) -> None:
         self._credentials = credentials
+        self._cancel = cancel or Cancel()
+        self._bell = Wakeup()
+        self._cancel.attach(self._bell)
         self._pool = credentials.pool(POOL_SIZE)
-        self._closed = threading.Event()
+        self._closed = False
         self.retry_for = retry_for
         self.server = credentials.server
 
@@ -125,7 +129,7 @@ class Transport:
         limit = self.retry_for if retry_for is None else retry_for
 
         def worth_it(error: BaseException) -> bool:
-            if self._closed.is_set() or not isinstance(error, Unavailable):
+            if self._closed or self._cancel.is_set or not isinstance(error, Unavailable):
                 return False
             return idempotent or failures.never_arrived(error)
 
@@ -138,7 +142,7 @@ class Transport:
             retry=tenacity.retry_if_exception(worth_it),
             stop=tenacity.stop_before_delay(limit),
             wait=_pause,
-            sleep=tenacity.sleep_using_event(self._closed),
+            sleep=self._sleep,
             reraise=True,
         )
         return retrying(once)
@@ -233,8 +237,16 @@ class Transport:
 
     def close(self) -> None:
         """Give the connections back and end pauses between retries."""
-        self._closed.set()
+        if not self._closed:
+            self._closed = True
+            self._cancel.detach(self._bell)
+            self._bell.ring()
         self._pool.clear()
+
+    def _sleep(self, seconds: float) -> None:
+        rings = self._bell.rings()
+        if not self._closed and not self._cancel.is_set:
+            self._bell.wait(rings, seconds)
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

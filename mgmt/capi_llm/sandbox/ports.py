@@ -33,6 +33,9 @@ IN_MEMORY_PORTS = (20000, 19000)
 """First workload API server and debug server of the in-memory provider: fixed in its code
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/inmemory/pkg/server/mux.go)."""
 
+IN_MEMORY_RANGE = (20000, 24000)
+"""Ports of the in-memory provider's workload API servers, from the same file."""
+
 _LOOPBACKS = 64
 
 

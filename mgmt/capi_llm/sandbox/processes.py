@@ -1,7 +1,7 @@
 """Finds and ends a sandbox's processes without trusting a pid.
 
 A process is ours if it runs as our user, carries the sandbox's instance word in its
-environment, and executes one of the sandbox's files. It is signalled through a handle
+environment, and executes what the sandbox is configured to execute. It is signalled through a handle
 that stays bound to that very process (a pidfd on Linux), taken before the check, so
 that a recycled pid is never hit.
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
-from capi_llm.sandbox.supervisor import INSTANCE_MARK, PART_MARK, SUPERVISOR
+from capi_llm.sandbox.layout import Layout
+from capi_llm.sandbox.supervisor import INSTANCE_MARK, PART_MARK, SUPERVISOR, commands_of
 
 _PATIENCE = 8.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -28,23 +28,34 @@ def running(instance: str) -> dict[int, str]:
     return {process.pid: part for process, part in _find(instance)}
 
 
-def stop(instance: str, executables: Iterable[Path]) -> list[str]:
-    """End every process of ``instance`` that executes one of ``executables`` or the supervisor.
+def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
+    """End every process of the sandbox; returns the parts that were ended.
 
-    Returns the names of those ended. SIGTERM first, SIGKILL after 8 seconds.
+    SIGTERM first and SIGKILL after 8 seconds; ``at_once`` SIGKILL only, for a sandbox whose
+    data is removed anyway.
     """
-    allowed = {str(path.resolve()) for path in executables} | {str(Path(sys.executable).resolve())}
-    marked = [(process, part) for process, part in _find(instance) if _executable(process) in allowed]
+    executables = commands_of(layout)
+    marked = [(process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)]
     # The supervisor first: it would start again what ends under it.
     marked.sort(key=lambda item: item[1] != SUPERVISOR)
-    found = [process for process, _ in marked]
-    for process in found:
-        _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(found, timeout=_PATIENCE)
+    alive = [process for process, _ in marked]
+    if not at_once:
+        for process in alive:
+            _signal(process, signal.SIGTERM)
+        _, alive = psutil.wait_procs(alive, timeout=_PATIENCE)
     for process in alive:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=_PATIENCE)
     return [part for _, part in marked]
+
+
+def _matches(process: psutil.Process, part: str, executables: Mapping[str, str], layout: Layout) -> bool:
+    """Whether the process executes what its part is configured to execute."""
+    with contextlib.suppress(psutil.Error, OSError):
+        if part == SUPERVISOR:
+            return str(layout.supervisor_config) in process.cmdline()
+        return part in executables and Path(process.exe()).resolve() == Path(executables[part]).resolve()
+    return False
 
 
 def _find(instance: str) -> list[tuple[psutil.Process, str]]:
@@ -70,10 +81,4 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(handle, number)
         finally:
             os.close(handle)
-
-
-def _executable(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        return str(Path(process.exe()).resolve())
-    return ""
 

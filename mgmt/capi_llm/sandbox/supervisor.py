@@ -66,6 +66,8 @@ class Supervisor:
 
     def _start(self, instance: str) -> None:
         self._layout.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # The supervisor opens its own log before it sets its umask.
+        self._layout.log(SUPERVISOR).touch(mode=0o600)
         shell.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(self._layout.supervisor_config)],
             env={**child_environment(), INSTANCE_MARK: instance, PART_MARK: SUPERVISOR},
@@ -97,10 +99,6 @@ class Supervisor:
     def stop_part(self, name: str) -> None:
         """Stop ``name``; nothing happens if it does not run."""
         self._call("stopProcess", name, True, tolerate=_NOT_RUNNING)
-
-    def shutdown(self) -> None:
-        """Tell the supervisor to stop every part and then itself; it does so on its own time."""
-        self._call("shutdown")
 
     def _reload(self) -> None:
         ((added, changed, removed),) = self._call("reloadConfig")
@@ -167,14 +165,28 @@ def configuration(layout: Layout, parts: tuple[Part, ...], instance: str) -> str
 
 def instance_of(layout: Layout) -> str:
     """The instance word in the supervisor's configuration, "" where there is none."""
+    for section in _programs(layout).values():
+        for word in section.get("environment", "").split(","):
+            name, _, value = word.partition("=")
+            if name == INSTANCE_MARK:
+                return value.strip('"')
+    return ""
+
+
+def commands_of(layout: Layout) -> dict[str, str]:
+    """Part → executable, as the supervisor's configuration has them."""
+    return {
+        part: shlex.split(section["command"].replace("%%", "%"))[0] for part, section in _programs(layout).items()
+    }
+
+
+def _programs(layout: Layout) -> dict[str, Mapping[str, str]]:
     config = configparser.RawConfigParser()
     try:
         config.read(layout.supervisor_config)
-        words = config.get("program:etcd", "environment").split(",")
     except configparser.Error:
-        return ""
-    values = dict(word.split("=", 1) for word in words if "=" in word)
-    return values.get(INSTANCE_MARK, "").strip('"')
+        return {}
+    return {name.removeprefix("program:"): config[name] for name in config.sections() if name.startswith("program:")}
 
 
 def _digest(text: str) -> str:

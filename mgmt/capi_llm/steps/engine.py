@@ -77,7 +77,7 @@ def preflight(recipe: Recipe, ctx: Context) -> None:
             "this machine is not ready, nothing was changed" if len(problems) == 1 else
             f"{len(problems)} things on this machine are not ready, nothing was changed",
             why="; ".join(problem.what for problem in problems),
-            fix="; ".join(dict.fromkeys(problem.fix for problem in problems)),
+            fix="; ".join(dict.fromkeys(problem.fix for problem in problems if problem.fix)),
         )
 
 
@@ -121,7 +121,7 @@ class _Run:
         self._lock = threading.Lock()
 
     def results(self) -> list[Result]:
-        with concurrent.futures.ThreadPoolExecutor(len(self._steps), "step") as pool:
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(self._steps)), "step") as pool:
             running: dict[concurrent.futures.Future[Result], str] = {}
             waiting = list(self._steps)
             try:
@@ -136,6 +136,10 @@ class _Run:
                         self._done[running.pop(future)] = future.result()
             except KeyboardInterrupt:
                 self._ctx.cancel.set()
+            except BaseException:
+                # A fault of ours: what still runs ends now, and not at its own deadline.
+                self._ctx.cancel.set()
+                raise
         if self._ctx.cancel.is_set:
             raise Interrupted(
                 "interrupted", why="what was done so far is kept", fix="run the same command again; it goes on there"
@@ -179,6 +183,9 @@ class _Run:
             outcome, status = "failed", Status(State.FAILED, str(error).splitlines()[0], fix=error.fix)
             with self._lock:
                 self._errors[step.name] = error
+        except Exception as error:
+            error.add_note(f"in step {step.name}")
+            raise
         seconds = time.monotonic() - started
         report.step(step.name, status, outcome=outcome, seconds=seconds)
         return Result(step.name, outcome, status, seconds)

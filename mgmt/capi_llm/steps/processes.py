@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
-from capi_llm.errors import NotFound
+from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.identity import check_uid
 from capi_llm.sandbox import ports, processes
 from capi_llm.sandbox.health import health
@@ -56,20 +55,15 @@ class SupervisorRuns(Step):
         supervisor = Supervisor(ctx.sandbox)
         if not supervisor.running():
             # Parts whose supervisor died can not be given to a new one.
-            processes.stop(ctx.identity.instance, _files(ctx))
+            processes.stop(ctx.sandbox, ctx.identity.instance)
         supervisor.configure(_parts(ctx), ctx.identity.instance)
 
     def remove(self, ctx: Context) -> None:
-        supervisor = Supervisor(ctx.sandbox)
-        if supervisor.running():
-            supervisor.shutdown()
-            until(
-                lambda: pending("parts are ending") if processes.running(ctx.identity.instance) else ready(),
-                what="the end of the sandbox's processes",
-                timeout=self.timeout,
-                waiter=ctx.waiter,
-            )
-        processes.stop(ctx.identity.instance, _files(ctx))
+        processes.stop(ctx.sandbox, ctx.identity.instance, at_once=True)
+        left = processes.running(ctx.identity.instance)
+        if left:
+            names = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
+            raise CapiLlmError("processes of the sandbox are still there", on=names, fix="run the command again")
 
 
 class Process(Step):
@@ -141,6 +135,3 @@ def _parts(ctx: Context) -> tuple[Part, ...]:
     identity = ctx.identity
     return parts(ctx.sandbox, identity.ports, identity.loopback, executables.paths(ctx.settings))
 
-
-def _files(ctx: Context) -> Iterable[Path]:
-    return executables.paths(ctx.settings).values()

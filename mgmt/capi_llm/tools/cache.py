@@ -8,7 +8,8 @@
     locks/NAME.lock            held while the part is made; says by whom
 
 A look (:meth:`Store.look`) needs no lock and compares sizes and times, and reads a file
-only where its time differs; a full check reads every byte. Who makes a part holds its lock, which ends with its holder.
+only where its time differs; a full check reads every byte. Who makes a part holds its
+lock, which ends with its holder.
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _stamps(package: str, version: str) -> dict[str, str]:
     }
 
 
-_LOOPBACK = (
+_CHANGES = (
     Change(
         "sigs.k8s.io/controller-runtime",
         "pkg/webhook/server.go",
@@ -175,13 +175,20 @@ _LOOPBACK = (
         'net.Listen("tcp", wcl.HostPort())',
         "in-memory API servers listen on every address, so that two sandboxes would collide",
     ),
+    Change(
+        "sigs.k8s.io/cluster-api",
+        "controllers/clustercache/cluster_cache.go",
+        "ConnectionCreationRetryInterval: 30 * time.Second,",
+        "ConnectionCreationRetryInterval: 1 * time.Second,",
+        "simulated machines start in seconds; after one failed try a new cluster would wait half a minute",
+    ),
 )
 
 SANDBOX = _graph(
     "sandbox",
     _stamps("k8s.io/component-base/version", versions.KUBERNETES)
     | _stamps("sigs.k8s.io/cluster-api/version", versions.CLUSTER_API),
-    _LOOPBACK,
+    _CHANGES,
 )
 KWOK = _graph("kwok", {"sigs.k8s.io/kwok/pkg/consts.Version": versions.KWOK})
 

@@ -25,6 +25,8 @@ from capi_llm.waiting import Cancel
 DOWNLOAD = "download"
 BUILD = "build"
 SOURCES = (DOWNLOAD, BUILD)
+_GO = ".go"
+"""The lock on the folders that builds work in; taken after those of the parts."""
 
 
 def prepare(
@@ -70,14 +72,6 @@ def prepare(
         missing = run.missing(_with_needs(missing, catalogue), every_byte=verify)
         run.make(missing, [source for source in SOURCES if source in sources], every_byte=verify)
     return {name: own.get(name) or run.path(name) for name in wanted}
-
-
-def given(
-    parts: Mapping[str, Path], folder: Path | None, catalogue: Mapping[str, Part] = CATALOGUE
-) -> dict[str, Path]:
-    """The ``explicit`` for :func:`prepare`: single paths, then what is in the user's folder of parts."""
-    found = {name: folder / name for name in catalogue if folder is not None and (folder / name).exists()}
-    return {**found, **parts}
 
 
 def find(
@@ -150,7 +144,8 @@ class _Run:
         """Make the parts ``names``, unless another process has meanwhile. Raises PrerequisiteMissing."""
 
         def waits(lock: str, holder: str) -> None:
-            self.progress(lock, f"waiting for {holder}, which is making {lock}", None)
+            doing = "is building with Go" if lock == _GO else f"is making {lock}"
+            self.progress("go" if lock == _GO else lock, f"waiting for {holder}, which {doing}", None)
 
         tried: dict[str, list[Attempt]] = {name: [] for name in names}
         with self.store.locked(names, cancel=self.cancel, waits=waits):
@@ -159,7 +154,7 @@ class _Run:
                 if left and source == DOWNLOAD:
                     left = self._download(left, tried)
                 elif left and source == BUILD:
-                    with self.store.locked([".go"], cancel=self.cancel, waits=waits):
+                    with self.store.locked([_GO], cancel=self.cancel, waits=waits):
                         left = self._build(left, tried)
         if left:
             raise _nothing_worked(left, tried)

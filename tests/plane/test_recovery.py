@@ -1,0 +1,158 @@
+"""What is killed comes back, by itself or by ``bootstrap``; what is destroyed is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Sandbox, running
+
+from capi_llm import plane
+from capi_llm.kube.resources import CLUSTERS, Ref
+from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.settings import Settings
+from capi_llm.waiting import Status, Waiter, pending, ready, until
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
+
+
+def cli(sandbox: Sandbox, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "capi_llm", *argv], env=sandbox.env, text=True, capture_output=True)
+
+
+def pids(sandbox: Sandbox) -> dict[str, int]:
+    return {part: pid for pid, part in processes.running(sandbox.ctx.identity.instance).items()}
+
+
+def kill(sandbox: Sandbox, *parts: str) -> None:
+    there = pids(sandbox)
+    victims = [psutil.Process(there[part]) for part in parts]
+    for victim in victims:
+        victim.kill()
+    psutil.wait_procs(victims, timeout=10)
+
+
+def all_ready(sandbox: Sandbox) -> Status:
+    wrong = [step for step in plane.overview(sandbox.settings, sandbox.name).steps if not step.status.ready]
+    return pending(f"{wrong[0].step}: {wrong[0].status.message}") if wrong else ready()
+
+
+def test_what_is_killed_comes_back(settings: Settings) -> None:
+    with running(settings, "recovery") as sandbox:
+        uid = sandbox.api.uid()
+
+        # A dead part is started again by the supervisor, nothing else is touched.
+        before = pids(sandbox)
+        kill(sandbox, "kube-scheduler")
+        until(lambda: all_ready(sandbox), what="the sandbox", timeout=60, waiter=Waiter(interval=0.5))
+        after = pids(sandbox)
+        assert {part for part in before if before[part] != after[part]} == {"kube-scheduler"}
+
+        # During a wait, the API server and every manager are killed: the command goes on.
+        command = subprocess.Popen(
+            [sys.executable, "-m", "capi_llm", "new-cluster", "demo", "--workers", "1..3"],
+            env=sandbox.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        until(
+            lambda: ready() if sandbox.api.find(Ref(CLUSTERS, "demo", "default")) else pending("not created"),
+            what="the cluster object", timeout=60, waiter=Waiter(interval=0.1),
+        )  # fmt: skip
+        for part in ("kube-apiserver", *MANAGERS):
+            kill(sandbox, part)
+        output, _ = command.communicate(timeout=300)
+        assert command.returncode == 0, output
+        assert "is ready" in output
+
+        # The supervisor dies, its parts live on without it: bootstrap puts that right.
+        kill(sandbox, "supervisor")
+        assert cli(sandbox, "bootstrap").returncode == 0
+        assert sandbox.api.uid() == uid
+
+        # As after a restart of the machine: everything is gone.
+        kill(sandbox, "supervisor")
+        kill(sandbox, *pids(sandbox))
+        assert pids(sandbox) == {}
+        status = cli(sandbox, "status", "-o", "json")
+        assert json.loads(status.stdout)["plane"]["ready"] is False
+        assert cli(sandbox, "bootstrap").returncode == 0
+        assert sandbox.api.uid() == uid
+        assert cli(sandbox, "wait", "cluster", "demo", "--timeout", "120s").returncode == 0
+
+        layout, assigned = sandbox.ctx.sandbox, sandbox.ctx.identity.ports
+        saved = settings.kubeconfigs / "kubeconfig-demo.yaml"
+        assert saved.exists()
+        assert cli(sandbox, "destroy", "--yes").returncode == 0
+        assert pids(sandbox) == {}
+        assert not layout.root.exists()
+        assert not saved.exists()
+        assert all(ports.free(port) for port in assigned.values())
+        assert not settings.state.exists()
+
+
+def test_two_sandboxes_side_by_side(settings: Settings) -> None:
+    errors: list[BaseException] = []
+
+    def make(name: str) -> None:
+        try:
+            plane.bootstrap(settings, name=name)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=make, args=(name,)) for name in ("left", "right")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with running(settings, "left") as left, running(settings, "right") as right:
+        one, other = left.ctx.identity, right.ctx.identity
+        assert not set(one.ports.values()) & set(other.ports.values())
+        assert one.loopback != other.loopback
+        assert left.api.uid() != right.api.uid()
+        for sandbox in (left, right):
+            result = cli(sandbox, "new-cluster", "demo", "--timeout", "180s")
+            assert result.returncode == 0, result.stderr
+        assert cli(left, "destroy", "--yes").returncode == 0
+        status = json.loads(cli(right, "status", "-o", "json").stdout)
+        assert status["plane"]["ready"] is True
+        assert status["clusters"][0]["ready"] is True
+
+
+def test_killed_at_random_and_run_again(settings: Settings) -> None:
+    """A short form of scripts/soak: the command line dies anywhere, the next run goes on."""
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)
+    env = {
+        **os.environ,
+        "CAPI_LLM_STATE": str(settings.state),
+        "CAPI_LLM_CACHE": str(settings.cache),
+        "CAPI_LLM_KUBECONFIGS": str(settings.kubeconfigs),
+        "CAPI_LLM_PLANE": "killed",
+    }
+
+    def run(*argv: str, seconds: float | None) -> int:
+        command = subprocess.Popen([sys.executable, "-m", "capi_llm", *argv], env=env, stderr=subprocess.DEVNULL)
+        try:
+            return command.wait(seconds)
+        except subprocess.TimeoutExpired:
+            command.send_signal(signal.SIGKILL)
+            command.wait()
+            return -1
+
+    for argv in (("bootstrap",), ("new-cluster", "demo", "--timeout", "180s")):
+        for _ in range(3):
+            run(*argv, seconds=dice.uniform(0.2, 9))
+        started = time.monotonic()
+        assert run(*argv, seconds=None) == 0, f"seed {seed}: {argv} after {time.monotonic() - started:.0f} s"
+    assert plane.overview(settings, "killed").ready
+    assert (Path(settings.kubeconfigs) / "kubeconfig-demo.yaml").exists()
