@@ -20,7 +20,7 @@ LAYERS = (
     {"tools"},
     {"kube", "shell", "http"},
     {"contract", "identity", "locks", "waiting", "settings"},
-    {"versions", "errors"},
+    {"files", "versions", "errors"},
 )
 """From the top down. A layer imports from layers below it; tools of one layer may know each other."""
 

@@ -12,8 +12,9 @@ The way through the package, from the top down::
     shell http the only ways to other processes and to the web
     contract   what an object's status means
     waiting    one way to wait, for everything
-    settings   the only reader of files and environment for configuration
-    versions   every pin        errors   every way to fail
+    identity   which planes there are      locks   who works on them
+    settings   the only reader of the environment
+    files      private files      versions   every pin      errors   every way to fail
 
 A layer imports only from layers below it; ``tests/test_layering.py`` says so.
 """

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 
 from capi_llm import versions
 from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
+from capi_llm.files import write_private
 
 SCHEMA_VERSION = 1
 
@@ -163,27 +162,6 @@ def check_uid(plane: Identity, uid: str) -> None:
             fix="check what listens there; a plane that is gone is forgotten by "
             f"`capi-llm destroy --name {plane.name} --yes`",
         )
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically with mode 0600, its folder 0700 if it has to be made."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CapiLlmError(
-            "a file can not be written", on=str(path), why=error.strerror or str(error),
-            fix="make the folder writable and check the space on its disk",
-        ) from error
 
 
 def _parse(path: Path, name: str, data: Any) -> Identity:

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from capi_llm.identity import write_private
+from capi_llm.files import write_private
 
 Kubeconfig = dict[str, Any]
 

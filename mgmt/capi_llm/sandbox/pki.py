@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from capi_llm.identity import write_private
+from capi_llm.files import write_private
 from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.parts import MANAGERS
 
@@ -77,30 +77,37 @@ CERTIFICATES: tuple[Certificate, ...] = (
 
 
 def missing(layout: Layout, now: datetime.datetime | None = None) -> list[str]:
-    """Names of the authorities, keys and certificates that are absent, unreadable or about to expire."""
+    """Names of the authorities, keys and certificates that are to be made.
+
+    They are absent, unreadable, about to expire, or not (any more) what :data:`CERTIFICATES` says.
+    """
     now = now or datetime.datetime.now(datetime.UTC)
-    wanted = [(name, name) for name in (CA, ETCD_CA)] + [(item.name, item.authority) for item in CERTIFICATES]
-    bad = [name for name, authority in wanted if not _good(layout, name, authority, now)]
-    if not layout.key(SERVICE_ACCOUNT_KEY).exists():
+    bad = [name for name in (CA, ETCD_CA) if _good(layout, name, name, now) is None]
+    for wanted in CERTIFICATES:
+        certificate = _good(layout, wanted.name, wanted.authority, now)
+        if certificate is None or not _says(certificate, wanted):
+            bad.append(wanted.name)
+    try:
+        _load_key(layout.key(SERVICE_ACCOUNT_KEY))
+    except (OSError, ValueError, TypeError):
         bad.append(SERVICE_ACCOUNT_KEY)
     return bad
 
 
 def ensure(layout: Layout) -> list[str]:
     """Make what :func:`missing` names and return those names. Authorities that are good are kept."""
-    bad = missing(layout)
-    layout.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name in (CA, ETCD_CA):
-        if name in bad:
-            _write_authority(layout, name)
+    authorities = [name for name in missing(layout) if name in (CA, ETCD_CA)]
+    for name in authorities:
+        _write_authority(layout, name)
+    # Looked at again: what a new authority did not sign is to be made too.
     bad = missing(layout)
     for certificate in CERTIFICATES:
         if certificate.name in bad:
             _write_certificate(layout, certificate)
-    if not layout.key(SERVICE_ACCOUNT_KEY).exists():
+    if SERVICE_ACCOUNT_KEY in bad:
         key = ec.generate_private_key(ec.SECP256R1())
         write_private(layout.key(SERVICE_ACCOUNT_KEY), _pem(key))
-    return bad
+    return authorities + bad
 
 
 def authority_pem(layout: Layout) -> str:
@@ -108,17 +115,25 @@ def authority_pem(layout: Layout) -> str:
     return layout.certificate(CA).read_text()
 
 
-def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> bool:
+def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> x509.Certificate | None:
+    """The certificate, if it has its key, its authority's signature and time enough left."""
     try:
         certificate = x509.load_pem_x509_certificate(layout.certificate(name).read_bytes())
         issuer = x509.load_pem_x509_certificate(layout.certificate(authority).read_bytes())
         certificate.verify_directly_issued_by(issuer)
         key = _load_key(layout.key(name))
     except (OSError, ValueError, TypeError, InvalidSignature):
-        return False
+        return None
     if key.public_key() != certificate.public_key():
-        return False
-    return certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS)
+        return None
+    return certificate if certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS) else None
+
+
+def _says(certificate: x509.Certificate, wanted: Certificate) -> bool:
+    there = [extension.value for extension in certificate.extensions]
+    return certificate.subject == _name(wanted.common_name, wanted.groups) and all(
+        extension in there for extension in _extensions(wanted)
+    )
 
 
 def _write_authority(layout: Layout, name: str) -> None:
@@ -138,19 +153,23 @@ def _write_certificate(layout: Layout, wanted: Certificate) -> None:
     issuer = x509.load_pem_x509_certificate(layout.certificate(wanted.authority).read_bytes())
     signer = _load_key(layout.key(wanted.authority))
     key = ec.generate_private_key(ec.SECP256R1())
-    purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * wanted.client
     builder = (
         _builder(_name(wanted.common_name, wanted.groups), issuer.subject, key.public_key(), _DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
     )
-    if wanted.server:
-        builder = builder.add_extension(_alternative_names(wanted.hosts, wanted.addresses), critical=False)
+    for extension in _extensions(wanted):
+        builder = builder.add_extension(extension, critical=False)
     _store(layout, wanted.name, key, builder.sign(signer, hashes.SHA256()))
+
+
+def _extensions(wanted: Certificate) -> list[x509.ExtensionType]:
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * wanted.client
+    names = [_alternative_names(wanted.hosts, wanted.addresses)] if wanted.server else []
+    return [x509.ExtendedKeyUsage(purposes), *names]
 
 
 def _builder(

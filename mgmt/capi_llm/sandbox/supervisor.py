@@ -18,7 +18,7 @@ from typing import Any
 
 from capi_llm import shell
 from capi_llm.errors import CapiLlmError
-from capi_llm.identity import write_private
+from capi_llm.files import write_private
 from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.parts import Part
 from capi_llm.settings import child_environment

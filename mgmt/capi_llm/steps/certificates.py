@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
-from capi_llm.identity import write_private
+from capi_llm.files import write_private
 from capi_llm.kube import kubeconfig
 from capi_llm.sandbox import pki
 from capi_llm.sandbox.layout import Layout

@@ -28,7 +28,9 @@ class ClusterApi(Step):
         return unapplied(apply(ctx.api(), self._objects(ctx), dry_run=True))
 
     def apply(self, ctx: Context) -> None:
-        apply(ctx.api(), self._objects(ctx))
+        objects = self._objects(ctx)
+        ctx.report.progress(self.name, f"applying {len(objects)} objects")
+        apply(ctx.api(), objects)
 
     def _objects(self, ctx: Context) -> list[dict[str, Any]]:
         folder: Path = executables.paths(ctx.settings)["capi-components"]

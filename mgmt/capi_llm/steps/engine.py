@@ -20,6 +20,10 @@ from capi_llm.steps.context import Context
 from capi_llm.waiting import State, Status, Waiter, look, pending, until
 
 
+_SIGNAL_SECONDS = 0.5
+"""A signal that comes just before Python sleeps does not wake it; it is noticed after this long."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """Something outside capi-llm that a step will fail on, found before anything is touched."""
@@ -125,12 +129,13 @@ class _Run:
             running: dict[concurrent.futures.Future[Result], str] = {}
             waiting = list(self._steps)
             try:
+                _start_threads(pool, len(self._steps))
                 while waiting or running:
                     waiting = self._start(pool, waiting, running)
                     if not running:
                         break
                     finished, _ = concurrent.futures.wait(
-                        running, return_when=concurrent.futures.FIRST_COMPLETED
+                        running, _SIGNAL_SECONDS, return_when=concurrent.futures.FIRST_COMPLETED
                     )
                     for future in finished:
                         self._done[running.pop(future)] = future.result()
@@ -204,6 +209,16 @@ class _Run:
             failure.exit_code = max(error.exit_code for error in self._errors.values())
             raise failure
         return [self._done[step.name] for step in self._steps]
+
+
+def _start_threads(pool: concurrent.futures.Executor, count: int) -> None:
+    """Have all threads before the first step: Ctrl-C in the start of one would leave it to nobody."""
+    opened = threading.Event()
+    try:
+        for _ in range(count):
+            pool.submit(opened.wait)
+    finally:
+        opened.set()
 
 
 def _look(step: Step, ctx: Context) -> Status:
