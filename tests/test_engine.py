@@ -54,7 +54,11 @@ class Made(Step):
     interval = 0.01
 
     def __init__(
-        self, name: str, *needs: str, work: Callable[[Context], None] = nothing, there: bool = False,
+        self,
+        name: str,
+        *needs: str,
+        work: Callable[[Context], None] = nothing,
+        there: bool = False,
         timeout: float = PATIENCE,
     ) -> None:
         self.name = name
@@ -297,7 +301,9 @@ def test_a_fault_of_ours_gets_through_names_its_step_and_does_not_wait_for_the_o
 # Ctrl-C
 
 
-def test_ctrl_c_asks_what_runs_to_stop_waits_for_it_and_starts_nothing_more(ctx: Context, report: Recorder) -> None:
+def test_ctrl_c_asks_what_runs_to_stop_waits_for_it_and_starts_nothing_more(
+    ctx: Context, report: Recorder
+) -> None:
     stopped: list[str] = []
 
     def wait(ctx: Context) -> None:
@@ -370,7 +376,13 @@ def test_preflight_lists_every_problem_and_touches_nothing(ctx: Context) -> None
 
 
 def test_probe_all_shows_every_step_and_changes_nothing(ctx: Context) -> None:
-    recipe = (Made("a", there=True), Made("b", "a"), Made("c", "b"), Made("d", "a", "c"), Made("e", there=True))
+    recipe = (
+        Made("a", there=True),
+        Made("b", "a"),
+        Made("c", "b"),
+        Made("d", "a", "c"),
+        Made("e", there=True),
+    )
     results = engine.probe_all(recipe, ctx)
     assert [(result.step, result.status.state, result.status.message) for result in results] == [
         ("a", State.READY, "there"),

@@ -47,7 +47,9 @@ def stored(name: str, change: dict[str, Any] | None = None) -> dict[str, Any]:
 # Resolution
 
 
-def test_a_plane_is_chosen_by_flag_then_variable_then_use_then_because_it_is_the_only_one(planes: Identities) -> None:
+def test_a_plane_is_chosen_by_flag_then_variable_then_use_then_because_it_is_the_only_one(
+    planes: Identities,
+) -> None:
     planes.save(plane("only"))
     assert planes.resolve("", "").name == "only"
     for name in ("flag", "variable", "used"):
@@ -74,7 +76,9 @@ def test_several_planes_and_no_choice_is_refused_and_all_are_named(planes: Ident
 
 
 @pytest.mark.parametrize("how", ["flag", "variable", "used"])
-def test_a_plane_that_is_named_and_not_there_is_never_replaced_by_another(planes: Identities, how: str) -> None:
+def test_a_plane_that_is_named_and_not_there_is_never_replaced_by_another(
+    planes: Identities, how: str
+) -> None:
     planes.save(plane("only"))
     if how == "used":
         planes.save(plane("gone"))
@@ -104,10 +108,17 @@ def test_removing_the_used_plane_frees_the_choice(planes: Identities) -> None:
     assert planes.names() == []
 
 
-@pytest.mark.parametrize("name", ["..", "../../elsewhere", "/etc/passwd", "a/b", "A", "a b", "x" * 300, "a\n"])
+@pytest.mark.parametrize(
+    "name", ["..", "../../elsewhere", "/etc/passwd", "a/b", "A", "a b", "x" * 300, "a\n"]
+)
 def test_what_can_not_be_a_name_never_becomes_a_path(planes: Identities, name: str) -> None:
     planes.save(plane("only"))
-    for act in (planes.find, planes.use, lambda name: planes.resolve(name, ""), lambda name: planes.resolve("", name)):
+    for act in (
+        planes.find,
+        planes.use,
+        lambda name: planes.resolve(name, ""),
+        lambda name: planes.resolve("", name),
+    ):
         with pytest.raises(BadInput, match="not a valid name"):
             act(name)
 

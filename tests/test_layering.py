@@ -78,7 +78,12 @@ def test_imports_point_down(path: Path) -> None:
     wrong = []
     for name, line in imports(path):
         parts = name.split(".")
-        if parts[0] == "capi_llm" and len(parts) > 1 and parts[1] != own and layer_of(parts[1]) < layer_of(own):
+        if (
+            parts[0] == "capi_llm"
+            and len(parts) > 1
+            and parts[1] != own
+            and layer_of(parts[1]) < layer_of(own)
+        ):
             wrong.append(f"{path.name}:{line} imports {name}, which is above {own}")
         if parts[0] in ONLY_IN and own not in ONLY_IN[parts[0]]:
             wrong.append(f"{path.name}:{line} imports {name}, which only {ONLY_IN[parts[0]]} may")
@@ -86,13 +91,19 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_every_file_is_in_a_layer() -> None:
-    names = {path.name.removesuffix(".py") for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()}
+    names = {
+        path.name.removesuffix(".py") for path in ROOT.iterdir() if path.suffix == ".py" or path.is_dir()
+    }
     for name in names - {"__init__", "__pycache__", "py.typed"}:
         layer_of(name)
 
 
 def test_no_module_is_long() -> None:
-    long = {str(path.relative_to(ROOT)): count for path in modules() if (count := len(path.read_text().splitlines())) > LONGEST}
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in modules()
+        if (count := len(path.read_text().splitlines())) > LONGEST
+    }
     assert not long
 
 

@@ -42,7 +42,9 @@ def python(source: str, *args: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def held(folder: Path, name: str, command: str = "other", how: str = "alone") -> Iterator[subprocess.Popen[str]]:
+def held(
+    folder: Path, name: str, command: str = "other", how: str = "alone"
+) -> Iterator[subprocess.Popen[str]]:
     with python(_HOLDER, str(folder), name, command, how) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -58,8 +60,9 @@ def end(process: subprocess.Popen[str]) -> None:
 def test_a_lock_keeps_others_out_and_names_the_holder(tmp_path: Path) -> None:
     with held(tmp_path, "demo", "bootstrap --name demo") as process:
         for shared in (False, True):
-            with pytest.raises(Refused, match="working on demo") as caught, locks.hold(
-                tmp_path, "demo", command="mine", shared=shared
+            with (
+                pytest.raises(Refused, match="working on demo") as caught,
+                locks.hold(tmp_path, "demo", command="mine", shared=shared),
             ):
                 raise AssertionError("two hold it")
             assert "`bootstrap --name demo`" in caught.value.on
@@ -108,7 +111,10 @@ def test_sharers_work_side_by_side_and_keep_out_who_wants_it_alone(tmp_path: Pat
 
 def test_only_sharers_that_still_hold_the_lock_are_named(tmp_path: Path) -> None:
     with held(tmp_path, "demo", "stays", "shared"):
-        with held(tmp_path, "demo", "killed", "shared") as killed, held(tmp_path, "demo", "ended", "shared") as ended:
+        with (
+            held(tmp_path, "demo", "killed", "shared") as killed,
+            held(tmp_path, "demo", "ended", "shared") as ended,
+        ):
             killed.kill()
             killed.wait()
             end(ended)
@@ -134,7 +140,9 @@ def test_who_held_the_lock_before_is_not_named(tmp_path: Path) -> None:
     assert "`now`" in caught.value.on
 
 
-@pytest.mark.parametrize("text", [b"", b"\xff\x00", b"{", b"[1]\n", b'{"command": 1}\n{"pid"', b"x" * 100_000])
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff\x00", b"{", b"[1]\n", b'{"command": 1}\n{"pid"', b"x" * 100_000]
+)
 def test_a_holder_that_can_not_be_read_is_still_a_holder(tmp_path: Path, text: bytes) -> None:
     with held(tmp_path, "demo"):
         (tmp_path / "demo.lock").write_bytes(text)
@@ -166,9 +174,11 @@ def until_blocked(thread: threading.Thread, path: Path) -> None:
     """Until somebody waits for the lock of ``path``: the kernel lists such waits with ``->``."""
     inode = f":{path.stat().st_ino} "
     until(
-        lambda: ready()
-        if any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
-        else pending("nobody waits"),
+        lambda: (
+            ready()
+            if any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())
+            else pending("nobody waits")
+        ),
         what="a waiter",
         timeout=20,
         waiter=Waiter(interval=0.01),

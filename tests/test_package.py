@@ -28,7 +28,8 @@ DATA = (
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.Path:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT], check=True
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT],
+        check=True,
     )
     (path,) = folder.glob("*.whl")
     return zipfile.Path(path)

@@ -25,6 +25,8 @@ def write_private(path: Path, text: str) -> None:
             raise
     except OSError as error:
         raise CapiLlmError(
-            "a file can not be written", on=str(path), why=error.strerror or str(error),
+            "a file can not be written",
+            on=str(path),
+            why=error.strerror or str(error),
             fix="make the folder writable and check the space on its disk",
         ) from error

@@ -178,7 +178,9 @@ def _parse(path: Path, name: str, data: Any) -> Identity:
         plane = Identity(**{key: value for key, value in data.items() if key in fields})
         _check_types(plane)
     except TypeError as error:
-        raise Refused("a plane file is incomplete", on=str(path), why=str(error), fix="move the file away") from error
+        raise Refused(
+            "a plane file is incomplete", on=str(path), why=str(error), fix="move the file away"
+        ) from error
     if plane.name != name:
         raise Refused("a plane file has another plane's name", on=str(path), why=f"it says {plane.name!r}")
     return plane

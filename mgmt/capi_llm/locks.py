@@ -21,7 +21,9 @@ from capi_llm.settings import hostname
 
 
 @contextlib.contextmanager
-def hold(folder: Path, name: str, *, command: str, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def hold(
+    folder: Path, name: str, *, command: str, shared: bool = False, wait: bool = False
+) -> Iterator[None]:
     """Hold the lock ``name`` while the block runs.
 
     Raises Refused, naming the holder, if it is taken; with ``wait``, which is for locks
@@ -41,7 +43,9 @@ def hold(folder: Path, name: str, *, command: str, shared: bool = False, wait: b
                     fix="wait until it has ended, or stop it; its lock ends with it",
                 ) from None
             except OSError as error:
-                raise CapiLlmError("a lock can not be taken", on=str(path), why=error.strerror or str(error)) from error
+                raise CapiLlmError(
+                    "a lock can not be taken", on=str(path), why=error.strerror or str(error)
+                ) from error
             if _is(handle, path):
                 break
             # Its last holder removed the file: the lock that counts is that of the new one.
@@ -133,7 +137,11 @@ def _is(handle: int, path: Path) -> bool:
 def _me(command: str) -> dict[str, Any]:
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return {
-        "host": hostname(), "pid": os.getpid(), "command": command, "since": since, "process": process_token()
+        "host": hostname(),
+        "pid": os.getpid(),
+        "command": command,
+        "since": since,
+        "process": process_token(),
     }
 
 

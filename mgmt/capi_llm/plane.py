@@ -129,7 +129,9 @@ def _overview(ctx: Context) -> Overview:
         return Overview(ctx.identity, tuple(engine.probe_all(RECIPES[ctx.identity.kind], ctx)))
 
 
-def destroy(settings: Settings, *, name: str = "", cancel: Cancel | None = None, report: Report | None = None) -> str:
+def destroy(
+    settings: Settings, *, name: str = "", cancel: Cancel | None = None, report: Report | None = None
+) -> str:
     """Take the plane away with everything on it; returns its name. Raises NotFound if there is none."""
     identities = Identities(settings.state)
     identity = to_destroy(settings, identities, name)
@@ -209,7 +211,8 @@ def choose_name(settings: Settings, name: str) -> str:
 def _identity(settings: Settings, name: str, kind: str) -> Identity:
     if kind and kind not in RECIPES:
         raise BadInput(
-            f"plane kind {kind!r} is not supported in this version", why=f"there are: {', '.join(KINDS)}",
+            f"plane kind {kind!r} is not supported in this version",
+            why=f"there are: {', '.join(KINDS)}",
             fix="capi-llm bootstrap --plane sandbox",
         )
     found = Identities(settings.state).find(name)
@@ -217,7 +220,8 @@ def _identity(settings: Settings, name: str, kind: str) -> Identity:
         return _new_sandbox(settings, name)
     if kind and kind != found.kind:
         raise Refused(
-            f"plane {name!r} is of kind {found.kind}", why=f"--plane {kind} was asked for",
+            f"plane {name!r} is of kind {found.kind}",
+            why=f"--plane {kind} was asked for",
             fix=f"leave --plane out, or choose another --name for a plane of kind {kind}",
         )
     writable(found)
@@ -244,7 +248,8 @@ def log_path(settings: Settings, identity: Identity, part: str) -> Path:
     if part not in PARTS:
         near = difflib.get_close_matches(part, PARTS, 1)
         raise BadInput(
-            f"there is no part {part!r}", why=f"there are: {', '.join((*PARTS, 'audit'))}",
+            f"there is no part {part!r}",
+            why=f"there are: {', '.join((*PARTS, 'audit'))}",
             fix=f"did you mean {near[0]!r}?" if near else "name one of them",
         )
     return layout(settings.state, identity.name).log(part)
@@ -266,7 +271,8 @@ def to_destroy(settings: Settings, identities: Identities, name: str) -> Identit
     if not broken and not folder.root.exists():
         return identities.resolve(chosen, "")
     return dataclasses.replace(
-        Identity(chosen or DEFAULT_NAME, "sandbox", str(folder.admin_kubeconfig), ""), instance=instance_of(folder)
+        Identity(chosen or DEFAULT_NAME, "sandbox", str(folder.admin_kubeconfig), ""),
+        instance=instance_of(folder),
     )
 
 

@@ -1,7 +1,8 @@
 """Where capi-llm keeps things, and what the environment asks for.
 
 The only module that reads environment variables and configuration files:
-everything below the command line gets values, never names of variables.
+everything below the command line gets values, never names of variables. A file ``.env``
+in the current folder is read too; the environment wins over it.
 
 =======================  ====================================================
 variable                 what it sets
@@ -47,8 +48,11 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read the variables in the table above. Raises BadInput for a value that can not be right."""
-        env = os.environ if environ is None else environ
+        """Read the variables in the table above. Raises BadInput for a value that can not be right.
+
+        Without ``environ``, those that the environment lacks are taken from ``.env`` in the current folder.
+        """
+        env = {**_dotenv(), **os.environ} if environ is None else environ
         home = _home(env)
         state = _folder(env, "CAPI_LLM_STATE") or _xdg(env, "XDG_STATE_HOME", home / ".local/state")
         cache = _folder(env, "CAPI_LLM_CACHE") or _xdg(env, "XDG_CACHE_HOME", home / ".cache")
@@ -83,6 +87,20 @@ def command_environment(**more: str) -> dict[str, str]:
     return {**os.environ, **more}
 
 
+def _dotenv() -> dict[str, str]:
+    from dotenv import dotenv_values
+
+    try:
+        found = dotenv_values(".env", interpolate=False)
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            "the file .env can not be read", why=str(error), fix="correct it, or move it away"
+        ) from error
+    return {
+        name: value for name, value in found.items() if name.startswith("CAPI_LLM_") and value is not None
+    }
+
+
 def _home(env: Mapping[str, str]) -> Path:
     try:
         return _absolute("HOME", env["HOME"]) if env.get("HOME") else Path.home()
@@ -105,7 +123,9 @@ def _absolute(name: str, value: str) -> Path:
         return Path(value).absolute()
     except OSError as error:  # a relative path, and the current folder is gone
         raise BadInput(
-            f"{name} {value!r} leads nowhere", why=f"the current folder: {error.strerror or error}", fix="change to another folder"
+            f"{name} {value!r} leads nowhere",
+            why=f"the current folder: {error.strerror or error}",
+            fix="change to another folder",
         ) from error
 
 
@@ -117,7 +137,10 @@ def _folder(env: Mapping[str, str], name: str) -> Path | None:
         file = path.exists() and not path.is_dir()
     except OSError as error:
         raise BadInput(
-            f"{name} must name a folder", on=str(path), why=error.strerror or str(error), fix="name another folder"
+            f"{name} must name a folder",
+            on=str(path),
+            why=error.strerror or str(error),
+            fix="name another folder",
         ) from error
     if file:
         raise BadInput(f"{name} must name a folder", on=str(path), why="it is a file", fix="name a folder")

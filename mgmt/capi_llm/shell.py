@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import logging
 import os
 import selectors
 import shutil
@@ -23,6 +24,8 @@ from typing import IO
 
 from capi_llm.errors import CapiLlmError, CommandFailed, PrerequisiteMissing, TimedOut
 from capi_llm.waiting import Cancel
+
+_log = logging.getLogger(__name__)
 
 _TICK = 0.2
 _GRACE = 5.0
@@ -74,6 +77,7 @@ def run(
     if cancel is not None:
         cancel.check()
     streams = _Streams(stdin, on_line, secrets)
+    _log.info("running %s", shown)
     process = _start(words, env, cwd)
     try:
         with process:

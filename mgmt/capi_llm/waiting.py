@@ -165,7 +165,8 @@ def until(probe: Probe, *, what: str, timeout: float, waiter: Waiter | None = No
                 raise TimedOut(
                     f"{what} is not ready after {timeout:.0f} s",
                     why=_why(status),
-                    fix=status.fix or "run the same command again to go on waiting, or give a longer --timeout",
+                    fix=status.fix
+                    or "run the same command again to go on waiting, or give a longer --timeout",
                 )
             waiter.wakeup.wait(rings, min(left, waiter.interval))
     finally:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Sandbox, running
 
 from capi_llm import plane
 from capi_llm.kube.resources import CLUSTERS, Ref
@@ -22,12 +21,15 @@ from capi_llm.sandbox import ports, processes
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.waiting import Status, Waiter, pending, ready, until
+from sandboxes import Sandbox, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
 
 
 def cli(sandbox: Sandbox, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "capi_llm", *argv], env=sandbox.env, text=True, capture_output=True)
+    return subprocess.run(
+        [sys.executable, "-m", "capi_llm", *argv], env=sandbox.env, text=True, capture_output=True
+    )
 
 
 def pids(sandbox: Sandbox) -> dict[str, int]:
@@ -141,7 +143,9 @@ def test_killed_at_random_and_run_again(settings: Settings) -> None:
     }
 
     def run(*argv: str, seconds: float | None) -> int:
-        command = subprocess.Popen([sys.executable, "-m", "capi_llm", *argv], env=env, stderr=subprocess.DEVNULL)
+        command = subprocess.Popen(
+            [sys.executable, "-m", "capi_llm", *argv], env=env, stderr=subprocess.DEVNULL
+        )
         try:
             return command.wait(seconds)
         except subprocess.TimeoutExpired:

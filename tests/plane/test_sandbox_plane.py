@@ -14,15 +14,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from audit import writes
-from conftest import Sandbox
 
+from audit import writes
 from capi_llm import plane
 from capi_llm.kube.resources import PODS, Ref, Resource
 from capi_llm.sandbox import processes
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.waiting import Waiter, pending, ready, until
+from sandboxes import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -31,7 +31,11 @@ SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 def cli(sandbox: Sandbox, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "capi_llm", *argv], env=sandbox.env, text=True, capture_output=True, check=check
+        [sys.executable, "-m", "capi_llm", *argv],
+        env=sandbox.env,
+        text=True,
+        capture_output=True,
+        check=check,
     )
 
 
@@ -110,7 +114,9 @@ def test_nothing_is_readable_by_others(sandbox: Sandbox) -> None:
 def test_managers_run_with_their_own_permissions(sandbox: Sandbox) -> None:
     log = sandbox.ctx.sandbox.audit_log
     users = {write.user for write in writes(log)}
-    assert not {user for user in users if user.startswith("capi-llm:")} - {f"capi-llm:{name}" for name in MANAGERS}
+    assert not {user for user in users if user.startswith("capi-llm:")} - {
+        f"capi-llm:{name}" for name in MANAGERS
+    }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
@@ -135,9 +141,11 @@ def test_logs_of_every_part(sandbox: Sandbox) -> None:
 def test_pods_run_simulated(sandbox: Sandbox, namespace: str) -> None:
     ref = Ref(PODS, "simulated", namespace)
     until(
-        lambda: ready()
-        if sandbox.api.find(Ref(SERVICE_ACCOUNTS, "default", namespace))
-        else pending("no ServiceAccount yet"),
+        lambda: (
+            ready()
+            if sandbox.api.find(Ref(SERVICE_ACCOUNTS, "default", namespace))
+            else pending("no ServiceAccount yet")
+        ),
         what="the namespace's ServiceAccount",
         timeout=30,
         waiter=Waiter(interval=0.1),
@@ -150,9 +158,11 @@ def test_pods_run_simulated(sandbox: Sandbox, namespace: str) -> None:
         },
     )
     until(
-        lambda: ready()
-        if sandbox.api.get(ref).get("status", {}).get("phase") == "Running"
-        else pending(str(sandbox.api.get(ref).get("status"))),
+        lambda: (
+            ready()
+            if sandbox.api.get(ref).get("status", {}).get("phase") == "Running"
+            else pending(str(sandbox.api.get(ref).get("status")))
+        ),
         what="the pod",
         timeout=30,
         waiter=Waiter(interval=0.1),

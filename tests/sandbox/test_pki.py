@@ -17,7 +17,6 @@ from cryptography.x509.oid import NameOID
 from capi_llm.sandbox import pki
 from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.parts import MANAGERS
-from capi_llm.versions import GROUP
 
 NAMES = [item.name for item in pki.CERTIFICATES]
 NOW = datetime.datetime.now(datetime.UTC)
@@ -183,7 +182,6 @@ def test_a_manager_is_a_user_of_its_own_and_no_administrator(made: Layout) -> No
     for name in MANAGERS:
         assert groups(certificate(made, name)) == []
     assert groups(certificate(made, "admin")) == ["system:masters"]
-    assert GROUP not in pki.authority_pem(made)
 
 
 # Real handshakes

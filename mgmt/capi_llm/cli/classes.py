@@ -48,7 +48,9 @@ def show_class(state: State, name: str, output: str) -> None:
     # What is on the plane is what a cluster would be made from.
     info = next((info for info in reversed(found) if info.name == name), None)
     if info is None:
-        raise NotFound(f"there is no class {name!r}", why=f"there are: {', '.join(info.name for info in found)}")
+        raise NotFound(
+            f"there is no class {name!r}", why=f"there are: {', '.join(info.name for info in found)}"
+        )
     if output != "table":
         data({"apiVersion": versions.API_VERSION, **_as_json(info)}, output)
         return

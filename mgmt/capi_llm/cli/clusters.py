@@ -21,22 +21,34 @@ if TYPE_CHECKING:
 
 @click.command("new-cluster")
 @click.argument("name", required=False)
-@click.option("--workers", metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number.  [default: 1..3]")
-@click.option("-f", "--file", "file", type=click.Path(path_type=Path), help="ClusterSpec file; flags win over it.")
+@click.option(
+    "--workers", metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number.  [default: 1..3]"
+)
+@click.option(
+    "-f", "--file", "file", type=click.Path(path_type=Path), help="ClusterSpec file; flags win over it."
+)
 @click.option("--class", "cluster_class", metavar="CLASS", help="ClusterClass (classes list).")
-@click.option("--class-dir", type=click.Path(path_type=Path), help="Folder of a class of your own, applied first.")
+@click.option(
+    "--class-dir", type=click.Path(path_type=Path), help="Folder of a class of your own, applied first."
+)
 @click.option("--version", "version", metavar="VERSION", help="Kubernetes of the cluster, such as v1.33.0.")
 @click.option("-n", "--namespace", metavar="NAMESPACE", help="Namespace of the cluster.  [default: default]")
 @click.option("--pods", metavar="CIDR", help="Pod network.  [default: 192.168.0.0/16]")
 @click.option("--services", metavar="CIDR", help="Service network.  [default: 10.96.0.0/24]")
 @click.option("--service-domain", metavar="DOMAIN", help="DNS domain of Services.  [default: cluster.local]")
 @click.option("--control-plane", type=int, metavar="N", help="Control-plane machines.  [default: 1]")
-@click.option("--pool", "pools", multiple=True, metavar="NAME=MIN..MAX[:CLASS]", help="One more pool of workers.")
+@click.option(
+    "--pool", "pools", multiple=True, metavar="NAME=MIN..MAX[:CLASS]", help="One more pool of workers."
+)
 @click.option("--cpu", metavar="N", help="What a worker has, for scaling from zero.  [default: 2]")
-@click.option("--memory", metavar="QUANTITY", help="What a worker has, for scaling from zero.  [default: 4Gi]")
+@click.option(
+    "--memory", metavar="QUANTITY", help="What a worker has, for scaling from zero.  [default: 4Gi]"
+)
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the Cluster.")
 @click.option("--set", "variables", multiple=True, metavar="VAR=VALUE", help="Variable of the class.")
-@click.option("--wait/--no-wait", default=True, help="Wait until control plane and workers are ready.  [default: wait]")
+@click.option(
+    "--wait/--no-wait", default=True, help="Wait until control plane and workers are ready.  [default: wait]"
+)
 @timeout("CLUSTER")
 @click.option("--dry-run", is_flag=True, help="Print the Cluster and change nothing; needs no plane.")
 @output("yaml", "json")
@@ -69,11 +81,16 @@ def new_cluster(
     )
     if dry_run:
         info = folder or classes.shipped_class(wanted.cluster_class)
-        data(topology.manifest(classes.check(wanted, classes.describe_folder(info)) if info else wanted), output)
+        data(
+            topology.manifest(classes.check(wanted, classes.describe_folder(info)) if info else wanted),
+            output,
+        )
         return
     started = time.monotonic()
     command = f"new-cluster {wanted.name}"
-    with plane.working_on_cluster(state.settings, state.plane, wanted.name, wanted.namespace, command) as here:
+    with plane.working_on_cluster(
+        state.settings, state.plane, wanted.name, wanted.namespace, command
+    ) as here:
         outcome = create.create(here.api(), wanted, folder=folder)
         made = outcome.action == "created"
         state.console.say(
@@ -93,7 +110,9 @@ def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seco
     path = kubeconfig.save(text, wanted.name, state.settings.kubeconfigs)
     state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({seconds:.1f} s).")
     state.console.say(f"Kubeconfig: {path}")
-    state.console.say(f"Next: capi-llm status, or capi-llm scale {wanted.name} --workers 2..4{_in(wanted.namespace)}")
+    state.console.say(
+        f"Next: capi-llm status, or capi-llm scale {wanted.name} --workers 2..4{_in(wanted.namespace)}"
+    )
 
 
 def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: float) -> ClusterView:
@@ -112,14 +131,18 @@ def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: floa
 
 @click.command()
 @click.argument("name")
-@click.option("--workers", required=True, metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number.")
+@click.option(
+    "--workers", required=True, metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number."
+)
 @click.option("--pool", default="", metavar="POOL", help="Pool to scale.  [default: md-0]")
 @click.option("--wait/--no-wait", default=True, help="Wait until the machines are ready.  [default: wait]")
 @timeout("CLUSTER")
 @namespace
 @plane_name
 @pass_state
-def scale(state: State, name: str, workers: str, pool: str, wait: bool, timeout: float, namespace: str) -> None:
+def scale(
+    state: State, name: str, workers: str, pool: str, wait: bool, timeout: float, namespace: str
+) -> None:
     """Give a pool of cluster NAME another number of machines."""
     from capi_llm import plane
     from capi_llm.clusters import scale as scaling
@@ -129,7 +152,9 @@ def scale(state: State, name: str, workers: str, pool: str, wait: bool, timeout:
     with plane.working_on_cluster(state.settings, state.plane, name, namespace, f"scale {name}") as here:
         result = scaling.scale(here.api(), name, namespace, pool, wanted)
         if not result.changed:
-            state.console.say(f"Pool {result.pool} of {name} has workers {result.after} already; nothing was changed.")
+            state.console.say(
+                f"Pool {result.pool} of {name} has workers {result.after} already; nothing was changed."
+            )
         else:
             state.console.say(f"Pool {result.pool} of {name}: workers {result.before} → {result.after}.")
         if wait:
@@ -152,7 +177,9 @@ def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace
 
     confirm(state, f"Delete cluster {namespace}/{name} with everything on it?", yes=yes)
     with (
-        plane.working_on_cluster(state.settings, state.plane, name, namespace, f"delete-cluster {name}") as here,
+        plane.working_on_cluster(
+            state.settings, state.plane, name, namespace, f"delete-cluster {name}"
+        ) as here,
         contextlib.closing(Informers(here.api())) as informers,
         state.console.drawing() as drawing,
     ):

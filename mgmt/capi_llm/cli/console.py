@@ -104,7 +104,10 @@ class Drawing:
             from rich.live import Live
 
             self._live = Live(
-                renderable, console=self._console.rich, transient=True, auto_refresh=False,
+                renderable,
+                console=self._console.rich,
+                transient=True,
+                auto_refresh=False,
                 vertical_overflow="ellipsis",
             )
             self._live.start()
@@ -197,7 +200,9 @@ def data(value: Any, output: str) -> None:
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """``rows`` as lines with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)] if rows else []
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def interactive() -> bool:

@@ -19,7 +19,12 @@ from capi_llm.cli.options import State, namespace, pass_state, plane_name
 @plane_name
 @pass_state
 def kubeconfig(
-    state: State, name: str | None, command: tuple[str, ...], management: bool, to_stdout: bool, namespace: str
+    state: State,
+    name: str | None,
+    command: tuple[str, ...],
+    management: bool,
+    to_stdout: bool,
+    namespace: str,
 ) -> None:
     """Write the kubeconfig of cluster NAME to kubeconfigs/kubeconfig-NAME.yaml.
 

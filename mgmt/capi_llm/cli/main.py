@@ -32,6 +32,10 @@ def cli(context: click.Context, plane: str, quiet: bool, verbose: bool, debug: b
     capi-llm new-cluster demo --workers 1..3   make a workload cluster on it
     capi-llm status                         see how both are
     """
+    if verbose or debug:
+        from capi_llm.cli import verbose as logging
+
+        logging.start(debug=debug)
     context.obj = State(Console(quiet=quiet), plane=plane, verbose=verbose, debug=debug)
 
 

@@ -39,7 +39,12 @@ pass_state = click.make_pass_decorator(State)
 def output(*kinds: str) -> Callable[[_Command], _Command]:
     """``-o``: the form of data on stdout."""
     return click.option(
-        "-o", "--output", type=click.Choice(kinds), default=kinds[0], show_default=True, help="Form of the output."
+        "-o",
+        "--output",
+        type=click.Choice(kinds),
+        default=kinds[0],
+        show_default=True,
+        help="Form of the output.",
     )
 
 
@@ -57,7 +62,10 @@ def timeout(budget: str) -> Callable[[_Command], _Command]:
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
     return click.option(
-        "--timeout", metavar="TIME", callback=parse, help="Longest wait, such as 90s or 15m.  [default: see docs]"
+        "--timeout",
+        metavar="TIME",
+        callback=parse,
+        help="Longest wait, such as 90s or 15m.  [default: see docs]",
     )
 
 
@@ -74,7 +82,13 @@ def plane_name(command: _Command) -> _Command:
             context.ensure_object(State).plane = value
 
     return click.option(
-        "--name", "plane_option", metavar="PLANE", default="", expose_value=False, callback=set_plane, help="Management plane."
+        "--name",
+        "plane_option",
+        metavar="PLANE",
+        default="",
+        expose_value=False,
+        callback=set_plane,
+        help="Management plane.",
     )(command)
 
 

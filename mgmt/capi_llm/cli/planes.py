@@ -29,7 +29,9 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
     settings = state.settings
     name = plane.choose_name(settings, state.plane)
     if not kind and name not in Identities(settings.state).names():
-        state.console.say(f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines.")
+        state.console.say(
+            f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines."
+        )
     if dry_run:
         _show_plan(plane.plan(settings, name=name, kind=kind))
         return
@@ -42,7 +44,9 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
         state.console.say(f"Plane {name!r} is ready: {done} steps done, {len(results) - done} were in place.")
         state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
     else:
-        state.console.say(f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed.")
+        state.console.say(
+            f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed."
+        )
 
 
 def _show_plan(overview: object) -> None:
@@ -51,7 +55,8 @@ def _show_plan(overview: object) -> None:
     assert isinstance(overview, Overview)
     rows = [("STEP", "WOULD", "WHY")]
     rows += [
-        (result.step, "keep" if result.status.ready else "do", result.status.message) for result in overview.steps
+        (result.step, "keep" if result.status.ready else "do", result.status.message)
+        for result in overview.steps
     ]
     click.echo("\n".join(columns(rows)))
 
@@ -93,8 +98,13 @@ def list_planes(state: State, output: str) -> None:
             {
                 "apiVersion": versions.API_VERSION,
                 "planes": [
-                    {"name": item.name, "kind": item.kind, "kubeconfig": item.kubeconfig,
-                     "context": item.context, "used": item.name == used}
+                    {
+                        "name": item.name,
+                        "kind": item.kind,
+                        "kubeconfig": item.kubeconfig,
+                        "context": item.context,
+                        "used": item.name == used,
+                    }
                     for item in found
                 ],
             },
@@ -120,7 +130,9 @@ def use_plane(state: State, name: str) -> None:
 @click.command()
 @click.argument("part")
 @click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
-@click.option("--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end.")
+@click.option(
+    "--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end."
+)
 @plane_name
 @pass_state
 def logs(state: State, part: str, follow: bool, tail: int) -> None:

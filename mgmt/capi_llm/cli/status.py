@@ -60,7 +60,9 @@ def _plane_lines(overview: Overview) -> list[str]:
     from capi_llm.clusters.tree import Node
 
     steps = tuple(Node(step.step, step.status) for step in overview.steps if not step.status.ready)
-    whole = trees.lines(Node(f"Plane {overview.identity.name} ({overview.identity.kind})", overview.status, steps))
+    whole = trees.lines(
+        Node(f"Plane {overview.identity.name} ({overview.identity.kind})", overview.status, steps)
+    )
     return whole
 
 

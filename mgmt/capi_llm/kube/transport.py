@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from capi_llm.kube.credentials import Credentials
 from capi_llm.waiting import Cancel, Wakeup
 
 POOL_SIZE = 16
+_log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10.0
 _LONGEST_PAUSE = 2.0
 
@@ -167,7 +169,10 @@ class Transport:
         on: str,
     ) -> Answer:
         limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout)
+        started = time.monotonic()
         response = self._send(method, path, query, body, content_type, limits, what, on)
+        took = (time.monotonic() - started) * 1000
+        _log.debug("%s %s %s", method, path, response.status, extra={"ms": round(took), "query": dict(query or {})})
         return Answer(response.status, response.headers, response.data)
 
     def _send(

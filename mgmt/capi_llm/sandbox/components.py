@@ -51,8 +51,9 @@ def to_processes(item: Mapping[str, Any], port: int, authority: str, user: str) 
         del changed["metadata"]["annotations"]
     if "aggregationRule" in changed:
         changed.pop("rules", None)  # filled in by kube-controller-manager: not ours to say
-    if changed["kind"] in ("ClusterRoleBinding", "RoleBinding"):
-        changed["subjects"].append({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})
+    subjects = changed.get("subjects") or []
+    if any(subject["kind"] == "ServiceAccount" for subject in subjects):
+        subjects.append({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})
     for client in _client_configs(changed):
         service = client.pop("service", None)
         if service is not None:
@@ -75,7 +76,9 @@ def _read(path: Path) -> Iterable[dict[str, Any]]:
         documents = list(yaml.load_all(path.read_text(), Loader=_Loader))
     except (OSError, yaml.YAMLError) as error:
         raise CapiLlmError(
-            "Cluster API's manifests can not be read", on=str(path), why=str(error),
+            "Cluster API's manifests can not be read",
+            on=str(path),
+            why=str(error),
             fix="capi-llm sandbox prepare --verify",
         ) from error
     return [item for item in documents if item and item["kind"] not in _LEFT_OUT]

@@ -126,7 +126,9 @@ def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> 
         return None
     if key.public_key() != certificate.public_key():
         return None
-    return certificate if certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS) else None
+    return (
+        certificate if certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS) else None
+    )
 
 
 def _says(certificate: x509.Certificate, wanted: Certificate) -> bool:
@@ -167,7 +169,9 @@ def _write_certificate(layout: Layout, wanted: Certificate) -> None:
 
 
 def _extensions(wanted: Certificate) -> list[x509.ExtensionType]:
-    purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [ExtendedKeyUsageOID.CLIENT_AUTH] * wanted.client
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [
+        ExtendedKeyUsageOID.CLIENT_AUTH
+    ] * wanted.client
     names = [_alternative_names(wanted.hosts, wanted.addresses)] if wanted.server else []
     return [x509.ExtendedKeyUsage(purposes), *names]
 
@@ -222,7 +226,9 @@ def _store(layout: Layout, name: str, key: ec.EllipticCurvePrivateKey, certifica
 def _pem(key: ec.EllipticCurvePrivateKey) -> str:
     # Not PKCS 8: kube-apiserver reads a service account key only in the older form.
     return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
     ).decode()
 
 
@@ -231,4 +237,3 @@ def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ValueError(f"{path} is not an elliptic curve key")
     return key
-

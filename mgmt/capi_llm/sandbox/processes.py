@@ -35,7 +35,9 @@ def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
     data is removed anyway.
     """
     executables = commands_of(layout)
-    marked = [(process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)]
+    marked = [
+        (process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)
+    ]
     # The supervisor first: it would start again what ends under it.
     marked.sort(key=lambda item: item[1] != SUPERVISOR)
     alive = [process for process, _ in marked]
@@ -81,4 +83,3 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
                 signal.pidfd_send_signal(handle, number)
         finally:
             os.close(handle)
-

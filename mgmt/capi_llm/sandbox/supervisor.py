@@ -118,10 +118,14 @@ class Supervisor:
         except xmlrpc.client.Fault as fault:
             if fault.faultCode == tolerate:
                 return None
-            raise CapiLlmError(f"the supervisor refused {method}", on=" ".join(map(str, args)), why=fault.faultString) from fault
+            raise CapiLlmError(
+                f"the supervisor refused {method}", on=" ".join(map(str, args)), why=fault.faultString
+            ) from fault
         except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
             raise CapiLlmError(
-                "the sandbox's supervisor does not answer", on=str(self._layout.socket), why=str(error),
+                "the sandbox's supervisor does not answer",
+                on=str(self._layout.socket),
+                why=str(error),
                 fix="capi-llm bootstrap",
             ) from error
 
@@ -176,7 +180,8 @@ def instance_of(layout: Layout) -> str:
 def commands_of(layout: Layout) -> dict[str, str]:
     """Part → executable, as the supervisor's configuration has them."""
     return {
-        part: shlex.split(section["command"].replace("%%", "%"))[0] for part, section in _programs(layout).items()
+        part: shlex.split(section["command"].replace("%%", "%"))[0]
+        for part, section in _programs(layout).items()
     }
 
 
@@ -186,7 +191,11 @@ def _programs(layout: Layout) -> dict[str, Mapping[str, str]]:
         config.read(layout.supervisor_config)
     except configparser.Error:
         return {}
-    return {name.removeprefix("program:"): config[name] for name in config.sections() if name.startswith("program:")}
+    return {
+        name.removeprefix("program:"): config[name]
+        for name in config.sections()
+        if name.startswith("program:")
+    }
 
 
 def _digest(text: str) -> str:

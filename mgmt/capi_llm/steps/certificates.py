@@ -50,7 +50,9 @@ class Certificates(Step):
         absent = pki.missing(ctx.sandbox)
         if absent:
             return pending(f"missing or about to expire: {', '.join(absent)}")
-        stale = [path.name for path, text in _files(ctx).items() if not path.exists() or path.read_text() != text]
+        stale = [
+            path.name for path, text in _files(ctx).items() if not path.exists() or path.read_text() != text
+        ]
         return pending(f"to be written: {', '.join(stale)}") if stale else ready("valid")
 
     def apply(self, ctx: Context) -> None:

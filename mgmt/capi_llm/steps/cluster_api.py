@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm.kube.apply import Applied, apply
-from capi_llm.sandbox import components, pki
+from capi_llm.sandbox import components, executables, pki
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
-from capi_llm.sandbox import executables
 from capi_llm.waiting import Status, pending, ready
 
 

@@ -8,6 +8,7 @@ are reported together.
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ from capi_llm.errors import CapiLlmError, Interrupted, PrerequisiteMissing, Step
 from capi_llm.steps.context import Context
 from capi_llm.waiting import State, Status, Waiter, look, pending, until
 
+_log = logging.getLogger(__name__)
 
 _SIGNAL_SECONDS = 0.5
 """A signal that comes just before Python sleeps does not wake it; it is noticed after this long."""
@@ -78,8 +80,9 @@ def preflight(recipe: Recipe, ctx: Context) -> None:
     problems = [problem for step in recipe for problem in step.preflight(ctx)]
     if problems:
         raise PrerequisiteMissing(
-            "this machine is not ready, nothing was changed" if len(problems) == 1 else
-            f"{len(problems)} things on this machine are not ready, nothing was changed",
+            "this machine is not ready, nothing was changed"
+            if len(problems) == 1
+            else f"{len(problems)} things on this machine are not ready, nothing was changed",
             why="; ".join(problem.what for problem in problems),
             fix="; ".join(dict.fromkeys(problem.fix for problem in problems if problem.fix)),
         )
@@ -113,7 +116,9 @@ def remove(recipe: Recipe, ctx: Context) -> None:
         except CapiLlmError as error:
             failures.append(f"{step.name}: {error}")
     if failures:
-        raise StepFailed("not everything could be removed", why="; ".join(failures), fix="run the command again")
+        raise StepFailed(
+            "not everything could be removed", why="; ".join(failures), fix="run the command again"
+        )
 
 
 class _Run:
@@ -147,7 +152,9 @@ class _Run:
                 raise
         if self._ctx.cancel.is_set:
             raise Interrupted(
-                "interrupted", why="what was done so far is kept", fix="run the same command again; it goes on there"
+                "interrupted",
+                why="what was done so far is kept",
+                fix="run the same command again; it goes on there",
             )
         return self._judge()
 
@@ -161,7 +168,9 @@ class _Run:
         for step in waiting:
             needed = [self._done.get(name) for name in step.needs]
             if any(result and result.outcome in ("failed", "not started") for result in needed):
-                names = ", ".join(result.step for result in needed if result and result.outcome not in ("done", "unchanged"))
+                names = ", ".join(
+                    result.step for result in needed if result and result.outcome not in ("done", "unchanged")
+                )
                 self._done[step.name] = Result(step.name, "not started", pending(f"needs {names}"))
                 self._ctx.report.step(self._done[step.name].step, self._done[step.name].status)
             elif all(needed):
@@ -181,9 +190,12 @@ class _Run:
             if not status.ready:
                 outcome = "done"
                 report.step(step.name, status)
+                _log.info("step %s: %s", step.name, status.message)
                 step.apply(ctx)
                 ctx.waiter.report = lambda status: report.step(step.name, status)
-                status = until(lambda: step.probe(ctx), what=step.name, timeout=step.timeout, waiter=ctx.waiter)
+                status = until(
+                    lambda: step.probe(ctx), what=step.name, timeout=step.timeout, waiter=ctx.waiter
+                )
         except CapiLlmError as error:
             outcome, status = "failed", Status(State.FAILED, str(error).splitlines()[0], fix=error.fix)
             with self._lock:
@@ -192,6 +204,7 @@ class _Run:
             error.add_note(f"in step {step.name}")
             raise
         seconds = time.monotonic() - started
+        _log.info("step %s %s: %s", step.name, outcome, status.message, extra={"seconds": round(seconds, 1)})
         report.step(step.name, status, outcome=outcome, seconds=seconds)
         return Result(step.name, outcome, status, seconds)
 
@@ -203,7 +216,9 @@ class _Run:
         if self._errors:
             failure = StepFailed(
                 f"{len(self._errors)} steps failed",
-                why="; ".join(f"{name}: {str(error).splitlines()[0]}" for name, error in self._errors.items()),
+                why="; ".join(
+                    f"{name}: {str(error).splitlines()[0]}" for name, error in self._errors.items()
+                ),
                 fix="; ".join(dict.fromkeys(error.fix for error in self._errors.values() if error.fix)),
             )
             failure.exit_code = max(error.exit_code for error in self._errors.values())

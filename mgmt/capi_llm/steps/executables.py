@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from capi_llm.sandbox import executables
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
-from capi_llm.sandbox import executables
 from capi_llm.waiting import Status, pending, ready
 
 _BUILD_BYTES = 6 * 1024**3

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.identity import check_uid
-from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox import executables, ports, processes
 from capi_llm.sandbox.health import health
 from capi_llm.sandbox.logs import lines
 from capi_llm.sandbox.parts import Part, parts
@@ -14,7 +14,6 @@ from capi_llm.sandbox.supervisor import SUPERVISOR, Supervisor
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
-from capi_llm.sandbox import executables
 from capi_llm.waiting import Status, pending, ready, until
 
 
@@ -63,7 +62,9 @@ class SupervisorRuns(Step):
         left = processes.running(ctx.identity.instance)
         if left:
             names = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
-            raise CapiLlmError("processes of the sandbox are still there", on=names, fix="run the command again")
+            raise CapiLlmError(
+                "processes of the sandbox are still there", on=names, fix="run the command again"
+            )
 
 
 class Process(Step):
@@ -134,4 +135,3 @@ class ApiServer(Process):
 def _parts(ctx: Context) -> tuple[Part, ...]:
     identity = ctx.identity
     return parts(ctx.sandbox, identity.ports, identity.loopback, executables.paths(ctx.settings))
-

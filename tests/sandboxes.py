@@ -1,0 +1,65 @@
+"""Sandboxes for tests: in folders of their own, destroyed at the end, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from capi_llm import plane
+from capi_llm.identity import Identities
+from capi_llm.kube.client import Api
+from capi_llm.sandbox import executables
+from capi_llm.settings import Settings
+from capi_llm.steps.context import Context, Plane
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A sandbox that is ready. ``env`` is for command lines that are to act on it."""
+
+    name: str
+    settings: Settings
+    api: Api
+    kubeconfig: Path
+    ctx: Context
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "CAPI_LLM_STATE": str(self.settings.state),
+            "CAPI_LLM_CACHE": str(self.settings.cache),
+            "CAPI_LLM_KUBECONFIGS": str(self.settings.kubeconfigs),
+            "CAPI_LLM_PLANE": self.name,
+        }
+
+
+@contextlib.contextmanager
+def own_settings() -> Iterator[Settings]:
+    # Not pytest's tmp_path: unix sockets need a short path.
+    folder = Path(tempfile.mkdtemp(prefix="capi-llm-"))
+    try:
+        found = replace(
+            Settings.from_environment(), state=folder / "state", kubeconfigs=folder / "kubeconfigs", plane=""
+        )
+        executables.bring(found)
+        yield found
+        for name in (path.name for path in (folder / "state" / "sandboxes").glob("*")):
+            plane.destroy(found, name=name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(settings: Settings, name: str) -> Iterator[Sandbox]:
+    """Bootstrap the sandbox ``name`` and connect to it."""
+    plane.bootstrap(settings, name=name)
+    with plane.connected(settings, name) as here:
+        identity = here.identity
+        ctx = Context(settings, Plane(Identities(settings.state), identity))
+        yield Sandbox(name, settings, here.api(), Path(identity.kubeconfig), ctx)
