@@ -13,6 +13,7 @@ import pytest
 
 from capi_llm import versions
 from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
+from capi_llm.files import write_private
 from capi_llm.identity import (
     SCHEMA_VERSION,
     Identities,
@@ -20,7 +21,6 @@ from capi_llm.identity import (
     check_name,
     check_uid,
     writable,
-    write_private,
 )
 
 

@@ -230,12 +230,14 @@ def _identity(settings: Settings, name: str, kind: str) -> Identity:
 
 def _new_sandbox(settings: Settings, name: str) -> Identity:
     others = Identities(settings.state).all()
+    folder = layout(settings.state, name)
     return Identity(
         name=name,
         kind="sandbox",
-        kubeconfig=str(layout(settings.state, name).admin_kubeconfig),
+        kubeconfig=str(folder.admin_kubeconfig),
         context=f"capi-llm-{name}",
-        instance=secrets.token_hex(8),
+        # Where only the plane file was lost, what still runs is known by its word and taken over.
+        instance=instance_of(folder) or secrets.token_hex(8),
         loopback=ports.assign_loopback(plane.loopback for plane in others),
         ports=ports.assign(port for plane in others for port in plane.ports.values()),
     )

@@ -28,6 +28,11 @@ def running(instance: str) -> dict[int, str]:
     return {process.pid: part for process, part in _find(instance)}
 
 
+def free_memory() -> int:
+    """Bytes that programs may still take without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
 def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
     """End every process of the sandbox; returns the parts that were ended.
 

@@ -17,6 +17,10 @@ from capi_llm.steps.engine import Problem, Step
 from capi_llm.waiting import Status, pending, ready, until
 
 
+_MEMORY_BYTES = 1280 * 1024**2
+"""Memory that a sandbox with a few clusters takes (measured: docs/sandbox.md)."""
+
+
 class SupervisorRuns(Step):
     """The supervisor answers and has the configuration of this version."""
 
@@ -32,6 +36,11 @@ class SupervisorRuns(Step):
             yield Problem(
                 f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
                 f"end that program (`ss -ltnp 'sport = :{port}'` names it), or make another sandbox with --name",
+            )
+        if not running and (free := processes.free_memory()) < _MEMORY_BYTES:
+            yield Problem(
+                f"{free // 1024**2} MiB of memory are free, {_MEMORY_BYTES // 1024**2} are needed",
+                "end some programs, or destroy a sandbox: `capi-llm planes list`",
             )
         if "capi-docker" not in running:
             for port in ports.IN_MEMORY_PORTS:
