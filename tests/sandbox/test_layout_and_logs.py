@@ -39,7 +39,7 @@ def test_a_folder_too_long_for_a_unix_socket_is_refused_by_its_bytes() -> None:
         assert "101 bytes, 100 at most" in caught.value.why or "é" in name
 
 
-@pytest.mark.parametrize("odd", ["a ;b", "a #b", "a\nb", 'a"b', "a'b", "a,b"])
+@pytest.mark.parametrize("odd", ["a ;b", "a #b", "a\t#b", "a\nb", 'a"b'])
 def test_a_folder_whose_name_the_supervisors_configuration_can_not_hold_is_refused(odd: str) -> None:
     """A quote inside a value, a comment sign after a space, a new line: supervisord has no escape for these."""
     with pytest.raises(BadInput, match="can not be used") as caught:
@@ -47,7 +47,7 @@ def test_a_folder_whose_name_the_supervisors_configuration_can_not_hold_is_refus
     assert "CAPI_LLM_STATE" in caught.value.fix
 
 
-@pytest.mark.parametrize("usual", ["a b", "100%", "a;b", "a#b", "ünï", "a=b", "(a)", "$HOME", "%(here)s"])
+@pytest.mark.parametrize("usual", ["a b", "100%", "a;b", "a#b", "ünï", "a=b", "a'b", "a,b", "$HOME", "%(here)s"])
 def test_a_folder_with_an_unusual_name_is_good(usual: str) -> None:
     Layout(Path("/") / usual / "sandbox").check()
 

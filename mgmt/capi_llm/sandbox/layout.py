@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,14 @@ class Layout:
         return self.pki / "webhook" / part
 
     def check(self) -> None:
-        """Raise BadInput where the path is too long for the supervisor's unix socket."""
+        """Raise BadInput where the path is nothing for the supervisor's unix socket or configuration."""
+        if '"' in str(self.root) or not can_hold(str(self.root)):
+            raise BadInput(
+                "the state folder's path can not be used for a sandbox",
+                on=str(self.root),
+                why=WHY_NOT,
+                fix="set CAPI_LLM_STATE to another path",
+            )
         if len(str(self.socket).encode()) > _SOCKET_LIMIT:
             raise BadInput(
                 "the state folder's path is too long for a unix socket",
@@ -75,6 +83,14 @@ class Layout:
                 why=f"{len(str(self.socket).encode())} bytes, {_SOCKET_LIMIT} at most",
                 fix="set CAPI_LLM_STATE to a shorter path",
             )
+
+
+WHY_NOT = 'the supervisor\'s configuration can not hold \'"\', nor a new line, nor "#" or ";" after a space'
+
+
+def can_hold(text: str) -> bool:
+    """Whether ``text`` can be a value in the supervisor's configuration (see :data:`WHY_NOT`)."""
+    return not re.search(r"[\x00-\x1f\x7f]|\s[#;]", text)
 
 
 def layout(state: Path, name: str) -> Layout:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from capi_llm.sandbox.supervisor import INSTANCE_MARK, PART_MARK, SUPERVISOR, co
 
 _PATIENCE = 8.0
 """Seconds between SIGTERM and SIGKILL."""
+
+_TICK = 0.02
+_ROUNDS = 3
 
 
 def running(instance: str) -> dict[int, str]:
@@ -40,20 +44,44 @@ def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
     data is removed anyway.
     """
     executables = commands_of(layout)
-    marked = [
-        (process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)
-    ]
-    # The supervisor first: it would start again what ends under it.
-    marked.sort(key=lambda item: item[1] != SUPERVISOR)
-    alive = [process for process, _ in marked]
+    ended: list[str] = []
+    # Again, for parts that the supervisor started while it was being ended.
+    for _ in range(_ROUNDS):
+        found = [
+            (process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)
+        ]
+        if not found:
+            break
+        # The supervisor first: it would start again what ends under it.
+        found.sort(key=lambda item: item[1] != SUPERVISOR)
+        _end([process for process, _ in found], at_once=at_once)
+        ended += [part for _, part in found]
+    return list(dict.fromkeys(ended))
+
+
+def _end(alive: list[psutil.Process], *, at_once: bool) -> None:
     if not at_once:
         for process in alive:
             _signal(process, signal.SIGTERM)
-        _, alive = psutil.wait_procs(alive, timeout=_PATIENCE)
+        alive = _wait(alive)
     for process in alive:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=_PATIENCE)
-    return [part for _, part in marked]
+    _wait(alive)
+
+
+def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those that still run after :data:`_PATIENCE`. A zombie has ended, whether its parent asks or not."""
+    deadline = time.monotonic() + _PATIENCE
+    while (processes := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+        time.sleep(_TICK)
+    return processes
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _matches(process: psutil.Process, part: str, executables: Mapping[str, str], layout: Layout) -> bool:

@@ -11,15 +11,18 @@ import hashlib
 import http.client
 import io
 import shlex
+import socket
 import sys
 import xmlrpc.client
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 from capi_llm import shell
-from capi_llm.errors import CapiLlmError
+from capi_llm.errors import BadInput, CapiLlmError
 from capi_llm.files import write_private
-from capi_llm.sandbox.layout import Layout
+from capi_llm.sandbox.layout import WHY_NOT, Layout, can_hold
 from capi_llm.sandbox.parts import Part
 from capi_llm.settings import child_environment
 
@@ -33,6 +36,9 @@ SUPERVISOR = "supervisor"
 """The supervisor's own name as a part."""
 
 _LOG_BYTES = 10 * 1024 * 1024
+_ANSWER_SECONDS = 20.0
+"""Longest wait for an answer; stopping a part takes longest."""
+
 _ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
 
 
@@ -109,9 +115,7 @@ class Supervisor:
             self._call("addProcessGroup", name)
 
     def _call(self, method: str, *args: Any, tolerate: int = 0) -> Any:
-        from supervisor.xmlrpc import SupervisorTransport
-
-        transport = SupervisorTransport("", "", f"unix://{self._layout.socket}")
+        transport = _Transport(self._layout.socket)
         try:
             with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
                 return getattr(proxy.supervisor, method)(*args)
@@ -121,7 +125,7 @@ class Supervisor:
             raise CapiLlmError(
                 f"the supervisor refused {method}", on=" ".join(map(str, args)), why=fault.faultString
             ) from fault
-        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error, ExpatError) as error:
             raise CapiLlmError(
                 "the sandbox's supervisor does not answer",
                 on=str(self._layout.socket),
@@ -130,25 +134,49 @@ class Supervisor:
             ) from error
 
 
+class _Transport(xmlrpc.client.Transport):
+    """XML-RPC on a unix socket, with a limit: a supervisor that was stopped would never answer."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = _UnixConnection(self._path)
+        self._connection = host, connection
+        return connection
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWER_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
 def configuration(layout: Layout, parts: tuple[Part, ...], instance: str) -> str:
-    """The text of supervisord.conf."""
+    """The text of supervisord.conf. Raises BadInput for a path that it can not hold."""
     config = configparser.RawConfigParser()
     config["supervisord"] = {
-        "logfile": str(layout.log("supervisor")),
+        "logfile": _value(str(layout.log("supervisor"))),
         "logfile_maxbytes": str(_LOG_BYTES),
         "logfile_backups": "1",
-        "pidfile": str(layout.root / "supervisor.pid"),
-        "childlogdir": str(layout.logs),
+        "pidfile": _value(str(layout.root / "supervisor.pid")),
+        "childlogdir": _value(str(layout.logs)),
         "umask": "077",
         "minfds": "1024",
     }
-    config["unix_http_server"] = {"file": str(layout.socket), "chmod": "0600"}
+    config["unix_http_server"] = {"file": _value(str(layout.socket)), "chmod": "0600"}
     config["rpcinterface:supervisor"] = {
         "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
     }
     for part in parts:
         config[f"program:{part.name}"] = {
-            "command": _escape(shlex.join(part.argv)),
+            "command": _value(shlex.join(part.argv)),
             "environment": _environment({**part.env, INSTANCE_MARK: instance, PART_MARK: part.name}),
             "autostart": "false",
             "autorestart": "true",
@@ -157,7 +185,8 @@ def configuration(layout: Layout, parts: tuple[Part, ...], instance: str) -> str
             "stopsignal": "TERM",
             "stopwaitsecs": str(part.stop_seconds),
             "killasgroup": "true",
-            "stdout_logfile": str(layout.log(part.name)),
+            # Supervisor takes the escapes out of this value twice.
+            "stdout_logfile": _value(_value(str(layout.log(part.name)))),
             "redirect_stderr": "true",
             "stdout_logfile_maxbytes": str(_LOG_BYTES),
             "stdout_logfile_backups": "1",
@@ -189,12 +218,12 @@ def _programs(layout: Layout) -> dict[str, Mapping[str, str]]:
     config = configparser.RawConfigParser()
     try:
         config.read(layout.supervisor_config)
-    except configparser.Error:
+    except (configparser.Error, ValueError):
         return {}
     return {
         name.removeprefix("program:"): config[name]
         for name in config.sections()
-        if name.startswith("program:")
+        if name.startswith("program:") and config[name].get("command")
     }
 
 
@@ -203,8 +232,21 @@ def _digest(text: str) -> str:
 
 
 def _environment(values: Mapping[str, str]) -> str:
-    return ",".join(f'{key}="{_escape(value)}"' for key, value in sorted(values.items()))
+    return ",".join(f'{key}="{_quoted(value)}"' for key, value in sorted(values.items()))
 
 
-def _escape(text: str) -> str:
+def _quoted(text: str) -> str:
+    if '"' in text:
+        raise _unusable(text)
+    return _value(text)
+
+
+def _value(text: str) -> str:
+    """``text`` as a value; supervisor's format has an escape for ``%`` only."""
+    if not can_hold(text):
+        raise _unusable(text)
     return text.replace("%", "%%")
+
+
+def _unusable(text: str) -> BadInput:
+    return BadInput("a path can not be used in a sandbox", on=text, why=WHY_NOT, fix="rename the folder or the file")

@@ -205,7 +205,7 @@ class _Run:
         finally:
             shutil.rmtree(work, ignore_errors=True)
         if not left:
-            go.done()
+            go.done(self.progress)
         return left
 
     def _build_graph(

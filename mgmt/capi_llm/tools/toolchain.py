@@ -20,7 +20,7 @@ from pathlib import Path
 from capi_llm import shell, versions
 from capi_llm.errors import CapiLlmError, CommandFailed, PrerequisiteMissing
 from capi_llm.settings import command_environment
-from capi_llm.tools.attempts import Attempt, Progress
+from capi_llm.tools.attempts import Attempt, Progress, quiet
 from capi_llm.tools.cache import writing
 from capi_llm.waiting import Cancel
 
@@ -59,9 +59,10 @@ class Go:
             ours["GOPROXY"] = "off"
         return command_environment(**ours)
 
-    def done(self) -> None:
+    def done(self, progress: Progress = quiet) -> None:
         """Give back the disk space that the build took, where it is ours."""
-        if self.scratch is not None:
+        if self.scratch is not None and self.scratch.exists():
+            progress("go", "removing Go's modules and caches, about 5 GB", None)
             shutil.rmtree(self.scratch, ignore_errors=True)
 
 
