@@ -30,7 +30,7 @@ from capi_llm.kube.resources import CLUSTERS
 from capi_llm.plane import SANDBOX as RECIPE
 from capi_llm.steps import budgets
 from capi_llm.tools import parts
-from conftest import Sandbox
+from sandboxes import Sandbox
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -194,6 +194,25 @@ def _end_of_shared(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -
     shell = Shell(sandbox, tmp_path_factory.mktemp("docs"))
     if shell.has(SHARED):
         shell.delete(SHARED)
+
+
+@pytest.mark.parametrize(
+    ("expected", "output", "same"),
+    [
+        ("one\ntwo", "one\ntwo\n", True),
+        ("one", "one\ntwo\n", False),
+        ("two", "one\ntwo\n", False),
+        ("one\ntow", "one\ntwo\n", False),
+        ("o…e\n…", "one\ntwo\nthree\n", True),
+        ("…\nthree", "one\ntwo\nthree\n", True),
+        ("one…", "one\ntwo\n", False),
+        ("one\n…\ntwo", "one\ntwo\n", True),
+        ("a.c", "abc\n", False),
+    ],
+)
+def test_expected_lines(expected: str, output: str, same: bool) -> None:
+    example = Example("here", f"{PROGRAM} status", expected=expected.splitlines())
+    assert matches(example, output) == same
 
 
 @pytest.mark.sandbox

@@ -210,6 +210,29 @@ def test_a_lock_file_removed_by_its_holder_leaves_one_lock(tmp_path: Path) -> No
     assert most == [1] * len(takers)
 
 
+def test_who_waited_for_a_removed_lock_file_waits_for_the_new_one(tmp_path: Path) -> None:
+    """Else it would hold the lock of a file that is gone, beside the holder of the new one."""
+    got = threading.Event()
+
+    def take() -> None:
+        with locks.hold(tmp_path, "demo", command="mine", wait=True):
+            got.set()
+
+    waiter = threading.Thread(target=take)
+    path = tmp_path / "demo.lock"
+    with held(tmp_path, "demo", "first") as first:
+        waiter.start()
+        until_blocked(waiter, path)
+        locks.remove(tmp_path, "demo")
+        with held(tmp_path, "demo", "second") as second:
+            end(first)
+            until_blocked(waiter, path)
+            assert not got.is_set()
+            end(second)
+            waiter.join(20)
+    assert got.is_set()
+
+
 def test_remove_takes_the_plane_and_its_clusters_and_nobody_elses(tmp_path: Path) -> None:
     for name in ("demo", "demo.default.a", "demo.default.b", "demo-2", "demo-2.default.a"):
         with locks.hold(tmp_path, name, command="mine"):

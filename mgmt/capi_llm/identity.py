@@ -203,7 +203,8 @@ def check_name(name: str, what: str) -> str:
         suggestion = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:63].strip("-")
         raise BadInput(
             f"{what} {name!r} is not a valid name",
-            why="it must be lowercase letters, digits and '-', at most 63, and begin and end with a letter or digit",
+            why="it must be lowercase letters, digits and '-', at most 63, "
+            "and begin and end with a letter or digit",
             fix=f"use {suggestion!r}" if suggestion else "choose another name",
         )
     return name

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm.errors import CapiLlmError, Refused
+from capi_llm.files import private_folder
 from capi_llm.settings import hostname
 
 
@@ -62,7 +63,7 @@ def hold(
 
 
 def remove(folder: Path, name: str) -> None:
-    """Remove the lock files of plane ``name`` and of clusters on it. The caller holds the plane's lock alone."""
+    """Remove the lock files of plane ``name`` and of its clusters. The caller holds the plane's alone."""
     for path in (folder / f"{name}.lock", *folder.glob(f"{name}.*.lock")):
         path.unlink(missing_ok=True)
 
@@ -116,7 +117,7 @@ def _hidden(pid: int) -> bool:
 
 def _open(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(path.parent)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CapiLlmError(

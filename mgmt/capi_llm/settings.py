@@ -77,6 +77,11 @@ def hostname() -> str:
     return socket.gethostname()
 
 
+def no_colour() -> bool:
+    """Whether the user wants no colour anywhere: NO_COLOR, see https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def child_environment() -> dict[str, str]:
     """What long-running parts inherit of the environment: nothing that could hold a secret."""
     return {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if key in os.environ}

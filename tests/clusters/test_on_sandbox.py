@@ -21,7 +21,7 @@ from capi_llm.errors import BadInput, CapiLlmError, Invalid, NotFound, Refused, 
 from capi_llm.kube.apply import apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, MACHINES, Ref, Resource
+from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, MACHINES, Object, Ref, Resource
 from capi_llm.waiting import Status, Waiter, pending, ready, until
 
 pytestmark = pytest.mark.sandbox
@@ -326,3 +326,27 @@ def _until_reconciled(api: Counting, ref: Ref) -> None:
         return capi.topology(api.get(ref)) or capi.deletable(api.get(ref))
 
     until(probe, what=str(ref), timeout=60, waiter=Waiter(interval=0.2))
+
+
+class Racing(Counting):
+    """Someone else writes the object just before our first change of it."""
+
+    raced = False
+
+    def merge_patch(self, ref: Ref, patch: Object, **more: Any) -> Object:
+        if not self.raced:
+            self.raced = True
+            super().merge_patch(ref, {"metadata": {"labels": {"from": "someone-else"}}})
+        return super().merge_patch(ref, patch, **more)
+
+
+def test_scaling_goes_on_where_someone_else_writes_too(sandbox: Any, api: Counting, namespace: str) -> None:
+    with_class(api, namespace)
+    create.create(api, spec("demo", namespace))
+    racing = Racing.from_kubeconfig(sandbox.kubeconfig)
+    before, after = scale._change(racing, Ref(CLUSTERS, "demo", namespace), "md-0", parse_workers("2..4"))
+    assert racing.raced
+    assert (before.range, after.range) == (parse_workers("1..3"), parse_workers("2..4"))
+    found = api.get(Ref(CLUSTERS, "demo", namespace))
+    assert found["metadata"]["labels"]["from"] == "someone-else"
+    assert spec_of(found).pools[0].range == parse_workers("2..4")

@@ -38,7 +38,10 @@ def definition(conversion: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": "clusters.cluster.x-k8s.io", "annotations": {INJECT: "capi-system/cert", "keep": "me"}},
+        "metadata": {
+            "name": "clusters.cluster.x-k8s.io",
+            "annotations": {INJECT: "capi-system/cert", "keep": "me"},
+        },
         "spec": {"group": "cluster.x-k8s.io", **({"conversion": conversion} if conversion else {})},
     }
 
@@ -75,7 +78,11 @@ def test_every_webhook_of_a_configuration_points_at_the_process(kind: str) -> No
             "kind": kind,
             "metadata": {"name": "capi", "annotations": {INJECT: "capi-system/cert"}},
             "webhooks": [
-                {"name": "a", "failurePolicy": "Fail", "clientConfig": {"service": service("/a"), "caBundle": "Cg=="}},
+                {
+                    "name": "a",
+                    "failurePolicy": "Fail",
+                    "clientConfig": {"service": service("/a"), "caBundle": "Cg=="},
+                },
                 {"name": "b", "clientConfig": {"service": service(None)}},
                 {"name": "c", "clientConfig": {"url": "https://elsewhere.example/c", "caBundle": "eA=="}},
             ],
@@ -140,10 +147,16 @@ def test_what_stands_in_for_processes_is_left_out_and_the_rest_kept_in_order(tmp
 def test_each_managers_webhooks_get_its_own_port_and_its_bindings_its_own_user(tmp_path: Path) -> None:
     text = yaml.safe_dump_all(
         [
-            {"kind": "MutatingWebhookConfiguration", "metadata": {"name": "a"},
-             "webhooks": [{"name": "a", "clientConfig": {"service": service("/a")}}]},
-            {"kind": "RoleBinding", "metadata": {"name": "b"},
-             "subjects": [{"kind": "ServiceAccount", "name": "manager"}]},
+            {
+                "kind": "MutatingWebhookConfiguration",
+                "metadata": {"name": "a"},
+                "webhooks": [{"name": "a", "clientConfig": {"service": service("/a")}}],
+            },
+            {
+                "kind": "RoleBinding",
+                "metadata": {"name": "b"},
+                "subjects": [{"kind": "ServiceAccount", "name": "manager"}],
+            },
         ]
     )
     folder = folder_with(tmp_path, **{manager.replace("-", "_"): text for manager in FILES})

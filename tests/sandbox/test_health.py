@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ from capi_llm.waiting import State, Status
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    answers = {
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {
         "/healthz": (200, b"ok"),
         "/readyz": (500, b"[+]ping ok\n[-]poststarthook failed\nreadyz check failed\n"),
         "/empty": (503, b""),
@@ -70,7 +71,10 @@ def made(here: Layout) -> Layout:
 def ask(made: Layout) -> Ask:
     def ask(url: str, authority: str = "ca", client: str = "admin") -> Status:
         return health(
-            url, authority=made.certificate(authority), certificate=made.certificate(client), key=made.key(client)
+            url,
+            authority=made.certificate(authority),
+            certificate=made.certificate(client),
+            key=made.key(client),
         )
 
     return ask
@@ -116,7 +120,9 @@ def test_a_closed_port_is_waited_for(ask: Ask) -> None:
             assert f"not answering on 127.0.0.1:{port}" in status.message
 
 
-def test_a_server_that_never_answers_is_not_waited_for_long(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_is_not_waited_for_long(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(health_module, "_TIMEOUT", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for scheme in ("http", "https"):

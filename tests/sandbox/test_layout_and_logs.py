@@ -21,9 +21,19 @@ def test_everything_of_a_sandbox_is_in_its_folder(tmp_path: Path) -> None:
     found = layout(tmp_path, "demo")
     assert found.root == tmp_path / "sandboxes" / "demo"
     paths = [
-        found.pki, found.config, found.logs, found.etcd_data, found.audit_log, found.admin_kubeconfig,
-        found.supervisor_config, found.socket, found.log("etcd"), found.kubeconfig("kwok"),
-        found.certificate("ca"), found.key("ca"), found.webhook_certs("capi-core"),
+        found.pki,
+        found.config,
+        found.logs,
+        found.etcd_data,
+        found.audit_log,
+        found.admin_kubeconfig,
+        found.supervisor_config,
+        found.socket,
+        found.log("etcd"),
+        found.kubeconfig("kwok"),
+        found.certificate("ca"),
+        found.key("ca"),
+        found.webhook_certs("capi-core"),
     ]
     assert len(set(paths)) == len(paths)
     assert all(path.is_relative_to(found.root) for path in paths)
@@ -41,13 +51,15 @@ def test_a_folder_too_long_for_a_unix_socket_is_refused_by_its_bytes() -> None:
 
 @pytest.mark.parametrize("odd", ["a ;b", "a #b", "a\t#b", "a\nb", 'a"b'])
 def test_a_folder_whose_name_the_supervisors_configuration_can_not_hold_is_refused(odd: str) -> None:
-    """A quote inside a value, a comment sign after a space, a new line: supervisord has no escape for these."""
+    """A quote inside a value, a comment sign after a space, a new line: it has no escape for these."""
     with pytest.raises(BadInput, match="can not be used") as caught:
         Layout(Path("/") / odd / "sandbox").check()
     assert "CAPI_LLM_STATE" in caught.value.fix
 
 
-@pytest.mark.parametrize("usual", ["a b", "100%", "a;b", "a#b", "ünï", "a=b", "a'b", "a,b", "$HOME", "%(here)s"])
+@pytest.mark.parametrize(
+    "usual", ["a b", "100%", "a;b", "a#b", "ünï", "a=b", "a'b", "a,b", "$HOME", "%(here)s"]
+)
 def test_a_folder_with_an_unusual_name_is_good(usual: str) -> None:
     Layout(Path("/") / usual / "sandbox").check()
 

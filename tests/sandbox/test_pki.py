@@ -87,7 +87,9 @@ def test_a_damaged_file_is_made_again_and_nothing_else(made: Layout, kind: str, 
     if damage == "gone":
         path.unlink()
     else:
-        path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"\xff\x00" * 50}[damage])
+        path.write_bytes(
+            {"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"\xff\x00" * 50}[damage]
+        )
     assert pki.missing(made) == ["admin"]
     assert pki.ensure(made) == ["admin"]
     assert pki.missing(made) == []
@@ -170,7 +172,11 @@ def test_every_server_may_be_called_by_loopback_address_and_name(made: Layout) -
         names = certificate(made, name).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert ipaddress.ip_address("127.0.0.1") in names.get_values_for_type(x509.IPAddress)
         assert "localhost" in names.get_values_for_type(x509.DNSName)
-    names = certificate(made, "kube-apiserver").extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = (
+        certificate(made, "kube-apiserver")
+        .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        .value
+    )
     assert ipaddress.ip_address("10.96.0.1") in names.get_values_for_type(x509.IPAddress)
     assert "kubernetes.default.svc" in names.get_values_for_type(x509.DNSName)
 

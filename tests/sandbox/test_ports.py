@@ -41,7 +41,9 @@ def test_a_port_is_free_if_nothing_listens_on_it(listener: socket.socket) -> Non
 def test_a_port_is_taken_by_who_listens_on_every_address(everywhere: str) -> None:
     family = socket.AF_INET6 if ":" in everywhere else socket.AF_INET
     try:
-        server = socket.create_server((everywhere, 0), family=family, dualstack_ipv6=family == socket.AF_INET6)
+        server = socket.create_server(
+            (everywhere, 0), family=family, dualstack_ipv6=family == socket.AF_INET6
+        )
     except (OSError, ValueError):
         pytest.skip("no IPv6 here")
     with server:
@@ -68,7 +70,7 @@ def test_every_part_gets_a_port_of_its_own(range_of_our_own: range) -> None:
 
 
 def test_ports_stay_out_of_the_ranges_of_others() -> None:
-    low, high = ports.IN_MEMORY_RANGE
+    _, high = ports.IN_MEMORY_RANGE
     assert high <= ports._FIRST
     assert ports._LAST <= 32768  # where Linux begins to hand out ports to outgoing connections
 

@@ -47,7 +47,8 @@ class Console:
     @property
     def live(self) -> bool:
         """Whether things can be drawn in place."""
-        return not self.quiet and self.rich.is_terminal and not self.rich.is_dumb_terminal
+        # Not rich's own idea of a terminal alone: FORCE_COLOR makes it see one in a log file.
+        return not self.quiet and sys.stderr.isatty() and not self.rich.is_dumb_terminal
 
     def say(self, text: str) -> None:
         """One message for a person."""
@@ -74,9 +75,9 @@ class Console:
             drawing.close()
 
     def _colour(self) -> bool | None:
-        import os
+        from capi_llm.settings import no_colour
 
-        return False if os.environ.get("NO_COLOR") else None
+        return False if no_colour() else None
 
 
 class Drawing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
@@ -47,6 +48,9 @@ for module in (planes, clusters, status, kubeconfig, classes, sandbox):
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
     signal.signal(signal.SIGTERM, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where the locale has no ✓, a ? is shown
     sys.exit(run(argv))
 
 

@@ -49,14 +49,14 @@ def output(*kinds: str) -> Callable[[_Command], _Command]:
 
 
 def timeout(budget: str) -> Callable[[_Command], _Command]:
-    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of the table of budgets."""
+    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``."""
 
     def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
         from capi_llm.steps import budgets
 
         if value is None:
             return float(getattr(budgets, budget))
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", value.strip())
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", value.strip())
         if match is None:
             raise click.BadParameter(f"{value!r} is not a time such as 90s, 15m or 1h")
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]

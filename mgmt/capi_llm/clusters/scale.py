@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import tenacity
+
 from capi_llm.clusters.spec import FIRST_POOL, ClusterSpec, Pool, Range
 from capi_llm.clusters.topology import INTENT, intent, pool_entries, pool_entry, scaled_range, spec_of
 from capi_llm.clusters.tree import CLUSTER_NAME, POOL_NAME
 from capi_llm.contract.conditions import deleting, replicas
-from capi_llm.errors import BadInput, Refused
+from capi_llm.errors import BadInput, Conflict, Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, Object, Ref
 from capi_llm.waiting import Status, Waiter, pending, ready, until
@@ -43,27 +45,41 @@ def scale(
 
     Returns when the MachineDeployment wants the right number; wait for the machines with
     :func:`~capi_llm.clusters.create.wait_ready`. Zero writes where all is so already. Raises
-    NotFound, BadInput for an unknown pool, Conflict where someone else changed the Cluster
-    in the same moment, TimedOut where the topology is not reconciled in ``timeout`` seconds.
+    NotFound, BadInput for an unknown pool, Conflict where the Cluster changes all the time,
+    TimedOut where the topology is not reconciled in ``timeout`` seconds.
     """
     pool = pool or FIRST_POOL
-    ref = Ref(CLUSTERS, name, namespace)
+    before, after = _change(api, Ref(CLUSTERS, name, namespace), pool, workers)
+    settled = _settle(api, name, namespace, after, timeout, waiter or Waiter(interval=0.3))
+    return Scaled(pool, before.range, workers, before != after or settled)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(Conflict),
+    stop=tenacity.stop_after_attempt(10),
+    wait=tenacity.wait_random(0.05, 0.3),
+    reraise=True,
+)
+def _change(api: Api, ref: Ref, pool: str, workers: Range) -> tuple[Pool, Pool]:
+    """Write the new range into the Cluster; the pool before and after.
+
+    Tried again from the newest state on a Conflict: controllers write the Cluster's status
+    all the time, and any write counts as a change.
+    """
     cluster = api.get(ref)
     if deleting(cluster):
-        raise Refused(f"cluster {name!r} is being deleted", on=str(ref))
+        raise Refused(f"cluster {ref.name!r} is being deleted", on=str(ref))
     have = spec_of(cluster)
     old = have.pool(pool)
     if old is None:
         known = ", ".join(item.name for item in have.pools)
         raise BadInput(
-            f"cluster {name!r} has no pool {pool!r}", why=f"it has {known or 'none'}", fix="--pool NAME"
+            f"cluster {ref.name!r} has no pool {pool!r}", why=f"it has {known or 'none'}", fix="--pool NAME"
         )
     new = replace(old, minimum=workers.minimum, maximum=workers.maximum, fixed=workers.fixed)
-    changed = old.range != workers
-    if changed:
+    if new != old:
         api.merge_patch(ref, _patch(cluster, have, new))
-    settled = _settle(api, name, namespace, new, timeout, waiter or Waiter(interval=0.3))
-    return Scaled(pool, old.range, workers, changed or settled)
+    return old, new
 
 
 def _patch(cluster: Object, have: ClusterSpec, new: Pool) -> Object:

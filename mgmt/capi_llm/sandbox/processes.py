@@ -48,7 +48,9 @@ def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
     # Again, for parts that the supervisor started while it was being ended.
     for _ in range(_ROUNDS):
         found = [
-            (process, part) for process, part in _find(instance) if _matches(process, part, executables, layout)
+            (process, part)
+            for process, part in _find(instance)
+            if _matches(process, part, executables, layout)
         ]
         if not found:
             break

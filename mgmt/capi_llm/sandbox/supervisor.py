@@ -21,7 +21,7 @@ from xml.parsers.expat import ExpatError
 
 from capi_llm import shell
 from capi_llm.errors import BadInput, CapiLlmError
-from capi_llm.files import write_private
+from capi_llm.files import private_folder, write_private
 from capi_llm.sandbox.layout import WHY_NOT, Layout, can_hold
 from capi_llm.sandbox.parts import Part
 from capi_llm.settings import child_environment
@@ -71,7 +71,7 @@ class Supervisor:
         write_private(self._applied, _digest(text))
 
     def _start(self, instance: str) -> None:
-        self._layout.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(self._layout.logs)
         # The supervisor opens its own log before it sets its umask.
         self._layout.log(SUPERVISOR).touch(mode=0o600)
         shell.run(
@@ -249,4 +249,6 @@ def _value(text: str) -> str:
 
 
 def _unusable(text: str) -> BadInput:
-    return BadInput("a path can not be used in a sandbox", on=text, why=WHY_NOT, fix="rename the folder or the file")
+    return BadInput(
+        "a path can not be used in a sandbox", on=text, why=WHY_NOT, fix="rename the folder or the file"
+    )
