@@ -37,6 +37,13 @@ class CapiLlmError(Exception):
         self.why = why
         self.fix = fix
 
+    @property
+    def brief(self) -> str:
+        """What failed, on what and why, on one line."""
+        why = next((line.strip() for line in self.why.splitlines() if line.strip()), "")
+        what = f"{self.what} ({self.on})" if self.on else self.what
+        return f"{what}: {why}" if why else what
+
     def __str__(self) -> str:
         text = self.what
         if self.on:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capi_llm import locks
-from capi_llm.errors import BadInput, NotFound, Refused
+from capi_llm.errors import BadInput, NotFound, Refused, Unavailable
 from capi_llm.identity import Identities, Identity, check_name, check_uid, writable
 from capi_llm.kube import kubeconfig
 from capi_llm.sandbox import ports
 from capi_llm.sandbox.layout import layout
-from capi_llm.sandbox.supervisor import instance_of
+from capi_llm.sandbox.supervisor import SUPERVISOR, instance_of
 from capi_llm.settings import Settings
 from capi_llm.steps import engine
 from capi_llm.steps.certificates import Certificates
@@ -58,6 +58,9 @@ DEFAULT_NAME = "sandbox"
 DEFAULT_CLASS = "in-memory-llm-clusterclass"
 """Class of a cluster that names none, on a sandbox."""
 
+CLASS_NAMESPACE = "default"
+"""Where bootstrap puts the shipped classes."""
+
 PARTS = tuple(step.name for step in SANDBOX if isinstance(step, Process | SupervisorRuns))
 """What ``logs`` has a log of."""
 
@@ -78,6 +81,11 @@ class Overview:
         """READY, or the first step that is not."""
         wrong = [step for step in self.steps if not step.status.ready]
         return pending(f"{wrong[0].step}: {wrong[0].status.message}") if wrong else ready()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it can become ready by itself: something that starts its parts is there."""
+        return any(step.step == SUPERVISOR and step.status.ready for step in self.steps)
 
     @property
     def serves_clusters(self) -> bool:
@@ -101,6 +109,7 @@ def bootstrap(
     identities = Identities(settings.state)
     folder = settings.state / "locks"
     name = choose_name(settings, name)
+    _check_kind(kind)
     with locks.hold(folder, name, command=f"bootstrap --name {name}"):
         # Ports are assigned and written down in one go, so that two new planes never share one.
         with locks.hold(folder, ".planes", command=f"bootstrap --name {name}", wait=True):
@@ -171,7 +180,11 @@ def connected(settings: Settings, name: str = "") -> Iterator[Plane]:
     """The plane that a command acts on, with its API server once it is asked for."""
     plane = Plane(Identities(settings.state), Identities(settings.state).resolve(name, settings.plane))
     with contextlib.closing(plane):
-        yield plane
+        try:
+            yield plane
+        except Unavailable as error:
+            error.fix = error.fix or "capi-llm status says what is missing, capi-llm bootstrap brings it back"
+            raise
 
 
 @contextlib.contextmanager
@@ -209,12 +222,7 @@ def choose_name(settings: Settings, name: str) -> str:
 
 
 def _identity(settings: Settings, name: str, kind: str) -> Identity:
-    if kind and kind not in RECIPES:
-        raise BadInput(
-            f"plane kind {kind!r} is not supported in this version",
-            why=f"there are: {', '.join(KINDS)}",
-            fix="capi-llm bootstrap --plane sandbox",
-        )
+    _check_kind(kind)
     found = Identities(settings.state).find(name)
     if found is None:
         return _new_sandbox(settings, name)
@@ -226,6 +234,15 @@ def _identity(settings: Settings, name: str, kind: str) -> Identity:
         )
     writable(found)
     return found
+
+
+def _check_kind(kind: str) -> None:
+    if kind and kind not in RECIPES:
+        raise BadInput(
+            f"plane kind {kind!r} is not supported in this version",
+            why=f"there are: {', '.join(KINDS)}",
+            fix="capi-llm bootstrap --plane sandbox",
+        )
 
 
 def _new_sandbox(settings: Settings, name: str) -> Identity:

@@ -134,7 +134,7 @@ def look(probe: Probe) -> Status:
     try:
         return probe()
     except Unavailable as error:
-        return pending(str(error).splitlines()[0])
+        return pending(error.brief)
 
 
 def until(probe: Probe, *, what: str, timeout: float, waiter: Waiter | None = None) -> Status:

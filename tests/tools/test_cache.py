@@ -137,9 +137,7 @@ with Store(Path(sys.argv[1])).locked(["b", "a"], cancel=None, waits=lambda *_: N
 
 
 def holder(store: Store) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(store.root)], stdin=-1, stdout=-1, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(store.root)], stdin=-1, stdout=-1, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process

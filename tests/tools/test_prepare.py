@@ -181,9 +181,7 @@ def test_two_at_once(server: Hostile, cache: Path) -> None:
     gate = threading.Event()
     served(server, "etcd", "kubectl", gate=gate)
     with child(server, cache, "etcd", "kubectl") as first:
-        until(
-            lambda: ready() if server.requests else pending("nothing asked for"), what="first", timeout=20
-        )
+        until(lambda: ready() if server.requests else pending("nothing asked for"), what="first", timeout=20)
         with child(server, cache, "etcd", "kubectl") as second:
             said = next(lines_of(second))
             assert said == f"etcd waiting for process {first.pid}, which is making etcd"
@@ -204,9 +202,11 @@ def test_ended_in_the_middle_and_run_again(server: Hostile, cache: Path, number:
     with child(server, cache, "etcd", "kubectl") as process:
         part = cache / "downloads"
         until(
-            lambda: ready()
-            if [file for file in part.rglob("kubectl*.part") if file.stat().st_size == 20_000]
-            else pending("not there"),
+            lambda: (
+                ready()
+                if [file for file in part.rglob("kubectl*.part") if file.stat().st_size == 20_000]
+                else pending("not there")
+            ),
             what="the part",
             timeout=20,
         )
@@ -239,9 +239,7 @@ sys.dont_write_bytecode = True
 
 
 @pytest.mark.parametrize("more", ["", "offline=True"])
-def test_full_cache_needs_no_network_no_process_and_no_write(
-    server: Hostile, cache: Path, more: str
-) -> None:
+def test_full_cache_needs_no_network_no_process_and_no_write(server: Hostile, cache: Path, more: str) -> None:
     catalogue = served(server, "etcd", "kubectl")
     paths = prepare(cache_dir=cache, catalogue=catalogue)
     # The guard starts after the imports, which are Python's own business.
@@ -308,9 +306,7 @@ def test_own_kubectl_serves_the_components(proxy: None, tmp_path: Path, cache: P
 
 
 @needs_go
-def test_unreachable_release_is_built(
-    proxy: None, tmp_path: Path, cache: Path, closed_port: int
-) -> None:
+def test_unreachable_release_is_built(proxy: None, tmp_path: Path, cache: Path, closed_port: int) -> None:
     source = go_catalogue(tmp_path)["hello"].sources["hello"]
     part = Part(
         "hello",

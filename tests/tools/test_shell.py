@@ -169,10 +169,7 @@ def test_ticks() -> None:
 
 
 def test_ctrl_c_ends_the_program(tmp_path: Path) -> None:
-    code = (
-        "from capi_llm import shell\n"
-        f"shell.run(['sh', '-c', 'echo $$ > {tmp_path}/pid; sleep 100'])\n"
-    )
+    code = f"from capi_llm import shell\nshell.run(['sh', '-c', 'echo $$ > {tmp_path}/pid; sleep 100'])\n"
     parent = psutil.Popen([sys.executable, "-c", code], stderr=-3)
     pid = child_of(tmp_path / "pid")
     parent.send_signal(signal.SIGINT)

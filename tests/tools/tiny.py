@@ -16,15 +16,14 @@ ELF = b"\x7fELF" + b"a program" * 5000
 MODULE = "example.test/tiny"
 FILES = {
     "go.mod": f"module {MODULE}\n\ngo 1.24\n",
-    "shared/shared.go": "package shared\n\nvar Version = \"none\"\n",
+    "shared/shared.go": 'package shared\n\nvar Version = "none"\n',
     "cmd/hello/main.go": (
-        f"package main\n\nimport \"{MODULE}/shared\"\n\n"
-        "func main() { println(\"hello \" + shared.Version) }\n"
+        f'package main\n\nimport "{MODULE}/shared"\n\nfunc main() {{ println("hello " + shared.Version) }}\n'
     ),
-    "v2/cmd/hello/main.go": "package main\n\nfunc main() { println(\"the other hello\") }\n",
+    "v2/cmd/hello/main.go": 'package main\n\nfunc main() { println("the other hello") }\n',
     "cmd/kubectl/main.go": (
-        "package main\n\nimport \"os\"\n\nfunc main() {\n"
-        "\tdata, err := os.ReadFile(os.Args[2] + \"/base.yaml\")\n\tif err != nil {\n\t\tpanic(err)\n\t}\n"
+        'package main\n\nimport "os"\n\nfunc main() {\n'
+        '\tdata, err := os.ReadFile(os.Args[2] + "/base.yaml")\n\tif err != nil {\n\t\tpanic(err)\n\t}\n'
         "\tos.Stdout.Write(data)\n}\n"
     ),
     "cmd/broken/main.go": "package main\n\nfunc main() { undefined() }\n",
@@ -74,8 +73,7 @@ def graph(folder: Path) -> Graph:
     pins.mkdir()
     (pins / "go.mod").write_text(f"module capi-llm.dev/tiny\n\ngo 1.24\n\nrequire {MODULE} v1.0.0\n")
     (pins / "go.sum").write_text(
-        f"{MODULE} v1.0.0 {_h1(packed)}\n"
-        f"{MODULE} v1.0.0/go.mod {_h1({'go.mod': FILES['go.mod'].encode()})}\n"
+        f"{MODULE} v1.0.0 {_h1(packed)}\n{MODULE} v1.0.0/go.mod {_h1({'go.mod': FILES['go.mod'].encode()})}\n"
     )
     return Graph("tiny", pins, {f"{MODULE}/shared.Version": "v1.0.0"})
 

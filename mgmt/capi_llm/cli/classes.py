@@ -49,7 +49,9 @@ def show_class(state: State, name: str, output: str) -> None:
     info = next((info for info in reversed(found) if info.name == name), None)
     if info is None:
         raise NotFound(
-            f"there is no class {name!r}", why=f"there are: {', '.join(info.name for info in found)}"
+            f"there is no class {name!r}",
+            why=f"there are: {', '.join(dict.fromkeys(info.name for info in found))}",
+            fix="capi-llm classes list",
         )
     if output != "table":
         data({"apiVersion": versions.API_VERSION, **_as_json(info)}, output)

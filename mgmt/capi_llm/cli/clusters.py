@@ -78,6 +78,7 @@ def new_cluster(
         specfile.load(file) if file else None,
         spec.from_flags(**flags),
         default_class=folder.name if folder else plane.DEFAULT_CLASS,
+        class_namespace="" if folder else plane.CLASS_NAMESPACE,
     )
     if dry_run:
         info = folder or classes.shipped_class(wanted.cluster_class)
@@ -93,9 +94,8 @@ def new_cluster(
     ) as here:
         outcome = create.create(here.api(), wanted, folder=folder)
         made = outcome.action == "created"
-        state.console.say(
-            f"Cluster {wanted.namespace}/{wanted.name} {'created' if made else 'is there, nothing was changed'}."
-        )
+        done = "created" if made else "is there, nothing was changed"
+        state.console.say(f"Cluster {wanted.namespace}/{wanted.name} {done}.")
         if not wait:
             state.console.say(f"Next: capi-llm wait cluster {wanted.name}{_in(wanted.namespace)}")
             return
@@ -120,13 +120,26 @@ def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: floa
     from capi_llm.cli import trees
     from capi_llm.clusters import create, tree
     from capi_llm.kube.cache import Informers
+    from capi_llm.waiting import Status, Waiter
 
+    latest: ClusterView | None = None
     with state.console.drawing() as drawing, contextlib.closing(Informers(here.api())) as informers:
 
         def on_tree(view: ClusterView) -> None:
-            drawing.show(trees.lines(tree.nodes(view)), plain=[trees.text(view.name, view.status)])
+            nonlocal latest
+            latest = view
+            drawing.show(
+                trees.lines(tree.nodes(view)), plain=[trees.text(f"{namespace}/{name}", view.status)]
+            )
 
-        return create.wait_ready(informers, name, namespace, timeout=timeout, on_tree=on_tree)
+        def report(status: Status) -> None:
+            # What the tree can not say: that the API server is away, for one.
+            if latest is None or status != latest.status:
+                line = trees.text(f"{namespace}/{name}", status)
+                drawing.show([line, *(trees.lines(tree.nodes(latest)) if latest else ())], plain=[line])
+
+        waiter = Waiter(report=report)
+        return create.wait_ready(informers, name, namespace, timeout=timeout, waiter=waiter, on_tree=on_tree)
 
 
 @click.command()
@@ -208,12 +221,13 @@ def wait() -> None:
 def wait_plane(state: State, timeout: float) -> None:
     """Wait until every step of the management plane is ready."""
     from capi_llm import plane
-    from capi_llm.waiting import Status, Waiter, pending, ready, until
+    from capi_llm.waiting import Status, Waiter, failed, until
 
     def probe() -> Status:
         view = plane.overview(state.settings, state.plane)
-        missing = [step for step in view.steps if not step.status.ready]
-        return pending(f"{missing[0].step}: {missing[0].status.message}") if missing else ready()
+        if not view.under_way:
+            return failed("nothing of it runs", fix="capi-llm bootstrap")
+        return view.status
 
     until(probe, what="the management plane", timeout=timeout, waiter=Waiter(report=_say(state, "plane")))
     state.console.say("The management plane is ready.")

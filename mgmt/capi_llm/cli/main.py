@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
 
 def run(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see :mod:`capi_llm.errors`)."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = _global_first(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     try:
         result: Any = cli.main(arguments, prog_name="capi-llm", standalone_mode=False)
@@ -87,6 +87,16 @@ def run(argv: list[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+_SWITCHES = ("-q", "--quiet", "-v", "--verbose", "--debug")
+
+
+def _global_first(arguments: list[str]) -> list[str]:
+    """``arguments`` with the global switches before the command, where people also put them after it."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    switches = [word for word in arguments[:end] if word in _SWITCHES]
+    return switches + [word for word in arguments[:end] if word not in _SWITCHES] + arguments[end:]
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from capi_llm.cli.console import Console
+from capi_llm.steps import budgets
 
 if TYPE_CHECKING:
     from capi_llm.settings import Settings
@@ -51,11 +52,11 @@ def output(*kinds: str) -> Callable[[_Command], _Command]:
 def timeout(budget: str) -> Callable[[_Command], _Command]:
     """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``."""
 
-    def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
-        from capi_llm.steps import budgets
+    default: float = getattr(budgets, budget)
 
+    def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
         if value is None:
-            return float(getattr(budgets, budget))
+            return default
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", value.strip())
         if match is None:
             raise click.BadParameter(f"{value!r} is not a time such as 90s, 15m or 1h")
@@ -65,7 +66,7 @@ def timeout(budget: str) -> Callable[[_Command], _Command]:
         "--timeout",
         metavar="TIME",
         callback=parse,
-        help="Longest wait, such as 90s or 15m.  [default: see docs]",
+        help=f"Longest wait, such as 90s or 15m.  [default: {default / 60:.0f}m]",
     )
 
 
@@ -94,7 +95,12 @@ def plane_name(command: _Command) -> _Command:
 
 def namespace(command: _Command) -> _Command:
     return click.option(
-        "-n", "--namespace", default="default", show_default=True, help="Namespace of the cluster."
+        "-n",
+        "--namespace",
+        default="default",
+        metavar="NAMESPACE",
+        show_default=True,
+        help="Namespace of the cluster.",
     )(command)
 
 

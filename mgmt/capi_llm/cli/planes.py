@@ -41,7 +41,9 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
         )
     done = sum(result.outcome == "done" for result in results)
     if done:
-        state.console.say(f"Plane {name!r} is ready: {done} steps done, {len(results) - done} were in place.")
+        state.console.say(
+            f"Plane {name!r} is ready: {done} of {len(results)} steps done, the others were in place."
+        )
         state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
     else:
         state.console.say(
@@ -113,7 +115,10 @@ def list_planes(state: State, output: str) -> None:
         return
     rows = [("NAME", "KIND", "USED", "KUBECONFIG")]
     rows += [(item.name, item.kind, "*" if item.name == used else "", item.kubeconfig) for item in found]
-    click.echo("\n".join(columns(rows)) if found else "no management planes; make one: capi-llm bootstrap")
+    if found:
+        click.echo("\n".join(columns(rows)))
+    else:
+        state.console.say("There is no management plane yet. Make one: capi-llm bootstrap")
 
 
 @planes.command("use")
@@ -136,7 +141,10 @@ def use_plane(state: State, name: str) -> None:
 @plane_name
 @pass_state
 def logs(state: State, part: str, follow: bool, tail: int) -> None:
-    """Log of PART of a sandbox: etcd, kube-apiserver, capi-core, …, audit for the API server's record of writes."""
+    """Log of PART of a sandbox: supervisor, etcd, kube-apiserver, capi-core and so on.
+
+    PART `audit` is the API server's own record of every write.
+    """
     from capi_llm import plane
     from capi_llm.sandbox.logs import lines
 

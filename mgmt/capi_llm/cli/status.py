@@ -46,7 +46,10 @@ def status(state: State, output: str, namespace: str | None) -> None:
 def _verdict(overview: Overview, views: list[ClusterView]) -> str:
     bad = next((step for step in overview.steps if not step.status.ready), None)
     if bad is not None:
-        return f"Not ready: plane {overview.identity.name}, {bad.step}: {bad.status.message}\n  to go on: capi-llm bootstrap"
+        return (
+            f"Not ready: plane {overview.identity.name}, {bad.step}: {bad.status.message}\n"
+            "  to go on: capi-llm bootstrap"
+        )
     wrong = [view for view in views if not view.status.ready]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -60,10 +63,9 @@ def _plane_lines(overview: Overview) -> list[str]:
     from capi_llm.clusters.tree import Node
 
     steps = tuple(Node(step.step, step.status) for step in overview.steps if not step.status.ready)
-    whole = trees.lines(
-        Node(f"Plane {overview.identity.name} ({overview.identity.kind})", overview.status, steps)
+    return trees.lines(
+        Node(f"Plane {overview.identity.name}, kind {overview.identity.kind}", overview.status, steps)
     )
-    return whole
 
 
 def _as_json(overview: Overview, views: list[ClusterView]) -> dict[str, Any]:

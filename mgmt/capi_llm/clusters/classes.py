@@ -160,11 +160,12 @@ def find(api: Api, cluster_class: str, namespace: str) -> ClassInfo:
         return describe(obj)
     known = [f"{info.namespace}/{info.name}" for info in in_cluster(api)]
     near = [full for full in known if full.endswith(f"/{name}")]
-    close = near[0] if near else fields.nearest(f"{where or namespace}/{name}", known)
+    names = {info.rpartition("/")[2]: info for info in known}
+    close = near[0] if near else names.get(fields.nearest(name, names) or "")
     raise NotFound(
         f"there is no ClusterClass {name!r} in namespace {where or namespace!r}",
         why=f"there are {', '.join(known)}" if known else "there are none",
-        fix=f"--class {close}" if close else "capi-llm bootstrap, or --class-dir DIR",
+        fix=f"--class {close}" if close else "name one of them, or bring your own with --class-dir",
     )
 
 

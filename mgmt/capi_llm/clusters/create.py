@@ -9,6 +9,7 @@ from typing import Literal
 from capi_llm.clusters import classes, tree
 from capi_llm.clusters.classes import ClassFolder
 from capi_llm.clusters.difference import differences
+from capi_llm.clusters.kubeconfig import unknown_cluster
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.clusters.topology import manifest, spec_of
 from capi_llm.contract.conditions import deleting
@@ -119,15 +120,14 @@ def wait_ready(
     it failed for good or was deleted meanwhile.
     """
     ref = Ref(CLUSTERS, name, namespace)
-    known = informers.api.get(ref)
-    # What was written a moment ago must be seen, or the state before it could pass for ready.
-    informers.of(CLUSTERS, namespace).wait_seen(known, _SEEN)
-    for deployment in informers.api.list(MACHINE_DEPLOYMENTS, namespace, f"{tree.CLUSTER_NAME}={name}"):
-        informers.of(MACHINE_DEPLOYMENTS, namespace).wait_seen(deployment, _SEEN)
+    caught_up = False
     latest: tree.ClusterView | None = None
 
     def probe() -> Status:
-        nonlocal latest
+        nonlocal caught_up, latest
+        if not caught_up:
+            _catch_up(informers, ref)
+            caught_up = True
         view = tree.find(tree.collect(informers, namespace, extra), name, namespace)
         if view is None:
             return failed("it does not exist any more")
@@ -141,5 +141,17 @@ def wait_ready(
     bell = replace(waiter or Waiter(), wakeup=informers.wakeup)
     until(probe, what=f"cluster {namespace}/{name}", timeout=timeout, waiter=bell)
     if latest is None:
-        raise CapiLlmError("the cluster was never seen", on=str(CLUSTERS.ref(known)))
+        raise CapiLlmError("the cluster was never seen", on=str(ref))
     return latest
+
+
+def _catch_up(informers: Informers, ref: Ref) -> None:
+    """Have what was written a moment ago be seen, or the state before it could pass for ready."""
+    api = informers.api
+    known = api.find(ref)
+    if known is None:
+        others = [CLUSTERS.ref(obj) for obj in api.list(CLUSTERS)]
+        raise unknown_cluster(ref.name, ref.namespace or "default", others)
+    informers.of(CLUSTERS, ref.namespace).wait_seen(known, _SEEN)
+    for deployment in api.list(MACHINE_DEPLOYMENTS, ref.namespace, f"{tree.CLUSTER_NAME}={ref.name}"):
+        informers.of(MACHINE_DEPLOYMENTS, ref.namespace).wait_seen(deployment, _SEEN)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import tenacity
 
+from capi_llm.clusters.kubeconfig import unknown_cluster
 from capi_llm.clusters.spec import FIRST_POOL, ClusterSpec, Pool, Range
 from capi_llm.clusters.topology import INTENT, intent, pool_entries, pool_entry, scaled_range, spec_of
 from capi_llm.clusters.tree import CLUSTER_NAME, POOL_NAME
@@ -66,7 +67,10 @@ def _change(api: Api, ref: Ref, pool: str, workers: Range) -> tuple[Pool, Pool]:
     Tried again from the newest state on a Conflict: controllers write the Cluster's status
     all the time, and any write counts as a change.
     """
-    cluster = api.get(ref)
+    cluster = api.find(ref)
+    if cluster is None:
+        others = [CLUSTERS.ref(obj) for obj in api.list(CLUSTERS)]
+        raise unknown_cluster(ref.name, ref.namespace or "default", others)
     if deleting(cluster):
         raise Refused(f"cluster {ref.name!r} is being deleted", on=str(ref))
     have = spec_of(cluster)

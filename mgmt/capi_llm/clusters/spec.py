@@ -210,9 +210,10 @@ def no_duplicates(pools: Iterable[PoolGiven], where: str) -> None:
         seen.add(pool.name)
 
 
-def merge(file: Given | None, flags: Given, *, default_class: str) -> ClusterSpec:
+def merge(file: Given | None, flags: Given, *, default_class: str, class_namespace: str = "") -> ClusterSpec:
     """Flags over file over defaults. Labels, variables and pools are merged by name.
 
+    ``class_namespace`` is where the default class is; empty where it is in the cluster's.
     Raises BadInput where nothing names the cluster, or values do not fit each other.
     """
     file = file or Given()
@@ -231,6 +232,8 @@ def merge(file: Given | None, flags: Given, *, default_class: str) -> ClusterSpe
     if "name" not in said:
         raise BadInput("the cluster has no name", fix="capi-llm new-cluster NAME, or `name:` in the file")
     plain = {word: value for word, value in said.items() if word not in ("workers", "cpu", "memory", "pools")}
+    if class_namespace and said.get("namespace", class_namespace) != class_namespace:
+        default_class = f"{class_namespace}/{default_class}"
     spec = ClusterSpec(**({"cluster_class": default_class} | plain))
     return check(replace(spec, pools=_pools(said), given=_given(said)))
 

@@ -225,7 +225,10 @@ def machine(obj: Object) -> Status:
     problem = _first_problem(found, [name for name in chain if name in found or name == "Ready"])
     if _waits_for_itself(obj, found):
         # Its own message says that it waits for the control plane, which it is a part of.
-        return pending("its API server has not answered yet", cause="Cluster API asks it every 30 s")
+        return pending(
+            "its API server has not answered yet",
+            cause="Cluster API tries again every 30 s, every second on a sandbox",
+        )
     if problem is None:
         return ready() if node(obj) else pending("has no Node yet")
     return problem

@@ -78,7 +78,9 @@ def download(
         part.finish()
     except OSError as error:
         raise CapiLlmError(
-            "a download can not be written", on=str(to), why=error.strerror or str(error),
+            "a download can not be written",
+            on=str(to),
+            why=error.strerror or str(error),
             fix="make room on that disk, or make the folder writable",
         ) from error
     return found

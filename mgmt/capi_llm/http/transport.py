@@ -47,9 +47,7 @@ PATIENT = Limits()
 
 
 @contextlib.contextmanager
-def get(
-    url: str, headers: dict[str, str], limits: Limits, cancel: Cancel | None
-) -> Iterator[httpx.Response]:
+def get(url: str, headers: dict[str, str], limits: Limits, cancel: Cancel | None) -> Iterator[httpx.Response]:
     """The answer to GET after redirects. Transport errors become TryAgain, Unreachable or Interrupted."""
     timeout = httpx.Timeout(limits.stall, connect=limits.connect)
     base = {"User-Agent": f"capi-llm/{versions.CLI}", "Accept-Encoding": "identity"}

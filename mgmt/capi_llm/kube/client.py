@@ -82,9 +82,16 @@ class Api:
                 or (content_type == APPLY_PATCH and query is not None and query.get("force") == "true")
             )
         answer = self._transport.exchange(
-            method, path, query=query, body=body, content_type=content_type, timeout=timeout,
-            what=what or f"can not {_WHAT.get(method, method)}", on=on or path,
-            idempotent=idempotent, retry_for=retry_for,
+            method,
+            path,
+            query=query,
+            body=body,
+            content_type=content_type,
+            timeout=timeout,
+            what=what or f"can not {_WHAT.get(method, method)}",
+            on=on or path,
+            idempotent=idempotent,
+            retry_for=retry_for,
         )
         return answer.json()
 
@@ -129,8 +136,12 @@ class Api:
         while True:
             try:
                 page = self.request(
-                    "GET", resource.path(namespace), query=query, on=_list_name(resource, namespace),
-                    what="can not list", retry_for=retry_for,
+                    "GET",
+                    resource.path(namespace),
+                    query=query,
+                    on=_list_name(resource, namespace),
+                    what="can not list",
+                    retry_for=retry_for,
                 )
             except Gone:
                 if "continue" not in query:
@@ -180,8 +191,13 @@ class Api:
         query = {"fieldManager": manager, "force": "true" if force else "false"} | _dry(dry_run)
         body = _typed(ref.resource, obj)
         answer = self.request(
-            "PATCH", ref.path, body=body, content_type=APPLY_PATCH, query=query,
-            what="can not apply", on=str(ref),
+            "PATCH",
+            ref.path,
+            body=body,
+            content_type=APPLY_PATCH,
+            query=query,
+            what="can not apply",
+            on=str(ref),
         )
         return self._object(answer, ref)
 
@@ -209,7 +225,11 @@ class Api:
         try:
             # A second delete of one object by its UID can not hit another one.
             self.request(
-                "DELETE", ref.path, body=body, query=_dry(dry_run), on=str(ref),
+                "DELETE",
+                ref.path,
+                body=body,
+                query=_dry(dry_run),
+                on=str(ref),
                 idempotent=dry_run or bool(uid),
             )
         except NotFound:
@@ -221,8 +241,11 @@ class Api:
     ) -> Stream:
         """Open a watch; see :mod:`capi_llm.kube.informer`, which is the way to use it."""
         return self._transport.stream(
-            resource.path(namespace), query={**query, "watch": "1"}, read_timeout=read_timeout,
-            what="can not watch", on=_list_name(resource, namespace),
+            resource.path(namespace),
+            query={**query, "watch": "1"},
+            read_timeout=read_timeout,
+            what="can not watch",
+            on=_list_name(resource, namespace),
         )
 
     def uid(self) -> str:
@@ -269,7 +292,10 @@ class Api:
 
     def _strange(self, what: str, on: str) -> ApiError:
         return ApiError(
-            what, status=200, on=on, why=f"{self.server} did not answer like a Kubernetes API server",
+            what,
+            status=200,
+            on=on,
+            why=f"{self.server} did not answer like a Kubernetes API server",
             fix="check server in the kubeconfig",
         )
 

@@ -34,7 +34,8 @@ class Discovery:
                 found = self._known[api_version].get(kind)
         if found is None:
             raise NotFound(
-                "no matches for kind", on=f"{kind} in {api_version}",
+                "no matches for kind",
+                on=f"{kind} in {api_version}",
                 why="the API server does not serve it",
                 fix="install what brings its CustomResourceDefinition first, or correct apiVersion and kind",
             )

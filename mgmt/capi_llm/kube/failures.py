@@ -44,7 +44,11 @@ def from_response(
         return NotFound(what, on=on, why=why)
     if status == 401:
         return Unauthorized(
-            what, status=status, reason=reason, on=on, why=why,
+            what,
+            status=status,
+            reason=reason,
+            on=on,
+            why=why,
             fix="the credentials in the kubeconfig are not accepted or have expired: log in again",
         )
     if status == 409:
@@ -54,14 +58,22 @@ def from_response(
     if status == 403:
         if "NamespaceTerminating" in causes:
             return Conflict(
-                what, status=status, reason="NamespaceTerminating", on=on, why=why,
+                what,
+                status=status,
+                reason="NamespaceTerminating",
+                on=on,
+                why=why,
                 fix="run the same command again when the namespace is gone",
             )
         # Quotas, pod security and webhooks answer 403 as well; no role would help there.
         if _DENIED.search(why) or (" is forbidden: " in why and not _PERMISSION.search(why)):
             return Invalid(what, status=status, reason=reason, on=on, why=why)
         return Forbidden(
-            what, status=status, reason=reason, on=on, why=why,
+            what,
+            status=status,
+            reason=reason,
+            on=on,
+            why=why,
             fix="use credentials with this permission (kubectl auth can-i --list shows what these may do)",
         )
     if status in (400, 422) or (status == 500 and _MALFORMED.search(why)):
@@ -86,7 +98,10 @@ def from_connection(error: Exception, *, server: str, what: str, on: str) -> Api
     root = _root(error)
     if isinstance(root, ssl.SSLCertVerificationError):
         return ApiError(
-            what, status=0, reason="Untrusted", on=on,
+            what,
+            status=0,
+            reason="Untrusted",
+            on=on,
             why=f"the certificate of {server} is not trusted: {root.verify_message or root.reason}",
             fix="check certificate-authority and server in the kubeconfig",
         )
@@ -94,7 +109,9 @@ def from_connection(error: Exception, *, server: str, what: str, on: str) -> Api
         return ApiError(what, status=0, reason="Credentials", on=on, why=f"can not read {root.filename}")
     refused = isinstance(root, ConnectionRefusedError)
     return Unavailable(
-        what, reason="ConnectionRefused" if refused else "", on=on,
+        what,
+        reason="ConnectionRefused" if refused else "",
+        on=on,
         why=f"no answer from {server}: {_connection_message(root)}",
     )
 

@@ -159,14 +159,17 @@ class LeaseLock:
 
     def _refused(self, lease: Object) -> Refused:
         return Refused(
-            "another command holds the lock", on=str(self.ref), why=_holder(lease),
+            "another command holds the lock",
+            on=str(self.ref),
+            why=_holder(lease),
             fix="wait until it has ended; if its machine is gone, the lock is free "
             f"{self._duration} seconds after its last sign of life",
         )
 
     def _taken(self, lease: Object | None) -> Refused:
         return Refused(
-            "the lock was lost while working", on=str(self.ref),
+            "the lock was lost while working",
+            on=str(self.ref),
             why=f"now held: {_holder(lease)}" if lease else "it was deleted",
             fix="let the other command end, then run this one again",
         )

@@ -172,7 +172,9 @@ class Transport:
         started = time.monotonic()
         response = self._send(method, path, query, body, content_type, limits, what, on)
         took = (time.monotonic() - started) * 1000
-        _log.debug("%s %s %s", method, path, response.status, extra={"ms": round(took), "query": dict(query or {})})
+        _log.debug(
+            "%s %s %s", method, path, response.status, extra={"ms": round(took), "query": dict(query or {})}
+        )
         return Answer(response.status, response.headers, response.data)
 
     def _send(
@@ -197,8 +199,14 @@ class Transport:
                 headers["Content-Type"] = content_type
             try:
                 response = self._pool.request(
-                    method, url, body=data, headers=headers, timeout=timeout,
-                    retries=False, redirect=False, preload_content=preload,
+                    method,
+                    url,
+                    body=data,
+                    headers=headers,
+                    timeout=timeout,
+                    retries=False,
+                    redirect=False,
+                    preload_content=preload,
                 )
                 if response.status < 400:
                     return response
@@ -228,7 +236,10 @@ class Transport:
         if answer.status != 500:
             return error
         return Unavailable(
-            error.what, status=error.status, reason=error.reason, on=error.on,
+            error.what,
+            status=error.status,
+            reason=error.reason,
+            on=error.on,
             why=f"the API server is still starting ({error.why})",
         )
 

@@ -197,7 +197,7 @@ class _Run:
                     lambda: step.probe(ctx), what=step.name, timeout=step.timeout, waiter=ctx.waiter
                 )
         except CapiLlmError as error:
-            outcome, status = "failed", Status(State.FAILED, str(error).splitlines()[0], fix=error.fix)
+            outcome, status = "failed", Status(State.FAILED, error.brief, fix=error.fix)
             with self._lock:
                 self._errors[step.name] = error
         except Exception as error:
@@ -216,9 +216,7 @@ class _Run:
         if self._errors:
             failure = StepFailed(
                 f"{len(self._errors)} steps failed",
-                why="; ".join(
-                    f"{name}: {str(error).splitlines()[0]}" for name, error in self._errors.items()
-                ),
+                why="; ".join(f"{name}: {error.brief}" for name, error in self._errors.items()),
                 fix="; ".join(dict.fromkeys(error.fix for error in self._errors.values() if error.fix)),
             )
             failure.exit_code = max(error.exit_code for error in self._errors.values())

@@ -29,7 +29,7 @@ class Executables(Step):
         free = shutil.disk_usage(folder).free
         if free < _BUILD_BYTES:
             yield Problem(
-                f"{free // 1024**2} MiB are free on the disk of {folder}, {_BUILD_BYTES // 1024**2} are needed",
+                f"{free // 1024**2} MiB are free where {folder} is, {_BUILD_BYTES // 1024**2} are needed",
                 "free some space, or set CAPI_LLM_CACHE to a folder on another disk",
             )
 

@@ -16,7 +16,6 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
 from capi_llm.waiting import Status, pending, ready, until
 
-
 _MEMORY_BYTES = 1280 * 1024**2
 """Memory that a sandbox with a few clusters takes (measured: docs/sandbox.md)."""
 
@@ -35,7 +34,7 @@ class SupervisorRuns(Step):
         for name, port in ports.taken_by_others(ctx.identity.ports, running).items():
             yield Problem(
                 f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
-                f"end that program (`ss -ltnp 'sport = :{port}'` names it), or make another sandbox with --name",
+                f"end that program (`ss -ltnp 'sport = :{port}'` names it), or use another --name",
             )
         if not running and (free := processes.free_memory()) < _MEMORY_BYTES:
             yield Problem(

@@ -189,7 +189,9 @@ def _change(file: Path, change: Change) -> None:
     text = file.read_text()
     if text.count(change.before) != 1:
         raise CommandFailed(
-            "a module is not as the change to it expects", code=1, on=f"{change.module}/{change.file}",
+            "a module is not as the change to it expects",
+            code=1,
+            on=f"{change.module}/{change.file}",
             why=f"{change.before.strip()!r} stands in it {text.count(change.before)} times",
             fix="report this: the change belongs to another version of the module",
         )

@@ -198,8 +198,12 @@ class _Run:
         try:
             for graph, parts in _by_graph([self.catalogue[name] for name in names]):
                 builder = Builder(
-                    go, graph, work / graph.name,
-                    offline=self.offline, progress=self.progress, cancel=self.cancel,
+                    go,
+                    graph,
+                    work / graph.name,
+                    offline=self.offline,
+                    progress=self.progress,
+                    cancel=self.cancel,
                 )
                 left += self._build_graph(builder, go, parts, tried)
         finally:
@@ -232,8 +236,12 @@ class _Run:
                 try:
                     out = self.store.root / "work" / part.name
                     files = components.render(
-                        part, builder.module, self._at("kubectl"), out,
-                        progress=self.progress, cancel=self.cancel,
+                        part,
+                        builder.module,
+                        self._at("kubectl"),
+                        out,
+                        progress=self.progress,
+                        cancel=self.cancel,
                     )
                     self._install(part, files, origin)
                 except (CommandFailed, PrerequisiteMissing) as error:
@@ -287,7 +295,9 @@ def _checked(explicit: Mapping[str, Path], catalogue: Mapping[str, Part]) -> dic
             why = "" if os.access(path, os.X_OK) else "it is not executable"
         if why:
             raise BadInput(
-                f"the path given for {name} can not be used", on=str(path), why=why,
+                f"the path given for {name} can not be used",
+                on=str(path),
+                why=why,
                 fix=f"correct CAPI_LLM_PART_{name.upper().replace('-', '_')}, or leave it out",
             )
         own[name] = path.absolute()

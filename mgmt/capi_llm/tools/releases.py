@@ -111,9 +111,7 @@ class Releases:
             digests.add(url, digest)
         return to, {"url": url, "sha256": digest, "expected_from": source}
 
-    def _expected(
-        self, part: Part, release: Release, url: str, digests: _Digests
-    ) -> tuple[str | None, str]:
+    def _expected(self, part: Part, release: Release, url: str, digests: _Digests) -> tuple[str | None, str]:
         """The digest that the file must have, and who says so."""
         known = digests.get(url)
         if known:
