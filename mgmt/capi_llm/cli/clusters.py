@@ -110,6 +110,8 @@ def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seco
     path = kubeconfig.save(text, wanted.name, state.settings.kubeconfigs)
     state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({seconds:.1f} s).")
     state.console.say(f"Kubeconfig: {path}")
+    if here.identity.kind == "sandbox" and not all(pool.fixed for pool in wanted.pools):
+        state.console.say("A sandbox runs no autoscaler; workers stay as many until you scale them.")
     state.console.say(
         f"Next: capi-llm status, or capi-llm scale {wanted.name} --workers 2..4{_in(wanted.namespace)}"
     )

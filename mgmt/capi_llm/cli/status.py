@@ -48,7 +48,7 @@ def _verdict(overview: Overview, views: list[ClusterView]) -> str:
     if bad is not None:
         return (
             f"Not ready: plane {overview.identity.name}, {bad.step}: {bad.status.message}\n"
-            "  to go on: capi-llm bootstrap"
+            f"  to go on: {bad.status.fix or 'capi-llm bootstrap'}"
         )
     wrong = [view for view in views if not view.status.ready]
     if wrong:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from capi_llm.errors import CapiLlmError, Interrupted, PrerequisiteMissing, StepFailed
+from capi_llm.errors import ApiError, CapiLlmError, Interrupted, PrerequisiteMissing, Refused, StepFailed
 from capi_llm.steps.context import Context
 from capi_llm.waiting import State, Status, Waiter, look, pending, until
 
@@ -96,7 +96,7 @@ def probe_all(recipe: Recipe, ctx: Context) -> list[Result]:
     results: dict[str, Result] = {}
     for step in recipe:
         missing = [name for name in step.needs if not results[name].status.ready]
-        status = pending(f"needs {', '.join(missing)}") if missing else _look(step, ctx)
+        status = pending(f"needs {', '.join(missing)}") if missing else _look_safely(step, ctx)
         results[step.name] = Result(step.name, "unchanged" if status.ready else "not started", status)
     return list(results.values())
 
@@ -232,6 +232,13 @@ def _start_threads(pool: concurrent.futures.Executor, count: int) -> None:
             pool.submit(opened.wait)
     finally:
         opened.set()
+
+
+def _look_safely(step: Step, ctx: Context) -> Status:
+    try:
+        return _look(step, ctx)
+    except (ApiError, Refused) as error:
+        return Status(State.FAILED, error.brief, fix=error.fix)
 
 
 def _look(step: Step, ctx: Context) -> Status:
