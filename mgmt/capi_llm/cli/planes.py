@@ -41,6 +41,7 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
         )
     done = sum(result.outcome == "done" for result in results)
     if done:
+        rest = ", the others were in place" if done < len(results) else ""
         state.console.say(
             f"Plane {name!r} is ready: {done} of {len(results)} steps done, the others were in place."
         )
