@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capi_llm.cli.console import data
+from capi_llm.cli.console import data, took
 from capi_llm.cli.options import State, confirm, namespace, output, pass_state, plane_name, timeout, yes
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seco
 
     text = kubeconfig.fetch(here.api(), wanted.name, wanted.namespace)
     path = kubeconfig.save(text, wanted.name, state.settings.kubeconfigs)
-    state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({seconds:.1f} s).")
+    state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({took(seconds)}).")
     state.console.say(f"Kubeconfig: {path}")
     if here.identity.kind == "sandbox" and not all(pool.fixed for pool in wanted.pools):
         state.console.say("A sandbox runs no autoscaler; workers stay as many until you scale them.")

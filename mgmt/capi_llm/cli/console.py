@@ -156,7 +156,7 @@ class StepReport:
             self._running.pop(name, None)
             self._draw()
             if outcome != "unchanged":
-                self._print(status, f"{name}: {status.message} ({seconds:.1f} s)")
+                self._print(status, f"{name}: {status.message} ({took(seconds)})")
 
     def progress(self, name: str, message: str, fraction: float | None = None) -> None:
         text = message if fraction is None else f"{message} {_bar(fraction)}"
@@ -181,6 +181,11 @@ class StepReport:
             self._console.rich.print(Text.assemble((mark, colour), " ", text))
         else:
             self._console.mark(status, text)
+
+
+def took(seconds: float) -> str:
+    """``4.2 s``, ``7 min 19 s``."""
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 def _bar(fraction: float) -> str:

@@ -42,9 +42,7 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
     done = sum(result.outcome == "done" for result in results)
     if done:
         rest = ", the others were in place" if done < len(results) else ""
-        state.console.say(
-            f"Plane {name!r} is ready: {done} of {len(results)} steps done, the others were in place."
-        )
+        state.console.say(f"Plane {name!r} is ready: {done} of {len(results)} steps done{rest}.")
         state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
     else:
         state.console.say(
