@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +39,15 @@ class Sandbox:
             "CAPI_LLM_KUBECONFIGS": str(self.settings.kubeconfigs),
             "CAPI_LLM_PLANE": self.name,
         }
+
+    def cli(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run ``capi-llm`` on this sandbox as a person would; with ``check``, it must end with 0."""
+        command = [sys.executable, "-m", "capi_llm", *argv]
+        done = subprocess.run(command, env=self.env, text=True, capture_output=True)
+        assert not check or done.returncode == 0, (
+            f"{' '.join(argv)} ended with {done.returncode}: {done.stderr}"
+        )
+        return done
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -21,26 +19,16 @@ ANNOTATIONS = {
 }
 
 
-def cli(sandbox: Sandbox, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "capi_llm", *argv],
-        env=sandbox.env,
-        text=True,
-        capture_output=True,
-        check=check,
-    )
-
-
 def test_kubectl_and_clusterctl_agree_with_status(sandbox: Sandbox, namespace: str) -> None:
     def kubectl(*argv: str) -> dict[str, object]:
         command = ("kubeconfig", "--management", "--", "kubectl", "-n", namespace, *argv, "-o", "json")
-        return json.loads(cli(sandbox, *command).stdout)
+        return json.loads(sandbox.cli(*command).stdout)
 
-    made = cli(sandbox, "new-cluster", "demo", "-n", namespace, "--workers", "1..3")
+    made = sandbox.cli("new-cluster", "demo", "-n", namespace, "--workers", "1..3")
     assert "is ready" in made.stderr
     assert made.stdout == ""
 
-    status = json.loads(cli(sandbox, "status", "-n", namespace, "-o", "json").stdout)
+    status = json.loads(sandbox.cli("status", "-n", namespace, "-o", "json").stdout)
     (cluster,) = status["clusters"]
     assert status["plane"]["ready"] is True
     assert cluster["ready"] is True
@@ -54,8 +42,7 @@ def test_kubectl_and_clusterctl_agree_with_status(sandbox: Sandbox, namespace: s
     (deployment,) = kubectl("get", "machinedeployments.cluster.x-k8s.io")["items"]
     assert deployment["status"]["readyReplicas"] == 1
     assert deployment["metadata"]["annotations"].items() >= ANNOTATIONS.items()
-    described = cli(
-        sandbox,
+    described = sandbox.cli(
         "kubeconfig",
         "--management",
         "--",
@@ -77,24 +64,24 @@ def test_kubectl_and_clusterctl_agree_with_status(sandbox: Sandbox, namespace: s
     assert any(
         write.verb == "create" and "/clusters" in write.uri for write in writes(log, agent="capi-llm/")
     )
-    again = cli(sandbox, "new-cluster", "demo", "-n", namespace, "--workers", "1..3")
+    again = sandbox.cli("new-cluster", "demo", "-n", namespace, "--workers", "1..3")
     assert "nothing was changed" in again.stderr
     assert writes(log, agent="capi-llm/", after=before) == []
 
-    other = cli(sandbox, "new-cluster", "demo", "-n", namespace, "--workers", "2..4", check=False)
+    other = sandbox.cli("new-cluster", "demo", "-n", namespace, "--workers", "2..4", check=False)
     assert other.returncode == 1
     assert f"capi-llm scale demo --namespace {namespace} --workers 2..4" in other.stderr
     assert writes(log, agent="capi-llm/", after=before) == []
 
     saved = sandbox.settings.kubeconfigs / "kubeconfig-demo.yaml"
     assert saved.stat().st_mode & 0o777 == 0o600
-    nodes = cli(
-        sandbox, "kubeconfig", "demo", "-n", namespace, "--", "kubectl", "get", "nodes", "-o", "name"
+    nodes = sandbox.cli(
+        "kubeconfig", "demo", "-n", namespace, "--", "kubectl", "get", "nodes", "-o", "name"
     ).stdout
     assert len(nodes.splitlines()) == 2
-    assert cli(sandbox, "delete-cluster", "demo", "-n", namespace, "--yes").returncode == 0
+    sandbox.cli("delete-cluster", "demo", "-n", namespace, "--yes")
     assert not saved.exists()
-    gone = cli(sandbox, "wait", "cluster", "demo", "-n", namespace, check=False)
+    gone = sandbox.cli("wait", "cluster", "demo", "-n", namespace, check=False)
     assert gone.returncode == 1
     assert "there is no cluster 'demo'" in gone.stderr
 
@@ -113,7 +100,7 @@ def test_bad_input_touches_nothing(sandbox: Sandbox, namespace: str) -> None:
         (("demo", "--set", "nodeLabel.team=a"), "nodeLabels"),
         (("demo", "--pool", "gpu=0..2:gpu-workers"), "gpu-worker"),
     ):
-        result = cli(sandbox, "new-cluster", *argv, "-n", namespace, check=False)
+        result = sandbox.cli("new-cluster", *argv, "-n", namespace, check=False)
         assert result.returncode == 2, (argv, result.stderr)
         assert place in result.stderr, (argv, result.stderr)
         assert "Traceback" not in result.stderr

@@ -26,12 +26,6 @@ from sandboxes import Sandbox, running
 pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
 
 
-def cli(sandbox: Sandbox, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "capi_llm", *argv], env=sandbox.env, text=True, capture_output=True
-    )
-
-
 def pids(sandbox: Sandbox) -> dict[str, int]:
     return {part: pid for pid, part in processes.running(sandbox.ctx.identity.instance).items()}
 
@@ -77,23 +71,23 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
 
         # The supervisor dies, its parts live on without it: bootstrap puts that right.
         kill(sandbox, "supervisor")
-        assert cli(sandbox, "bootstrap").returncode == 0
+        sandbox.cli("bootstrap")
         assert sandbox.api.uid() == uid
 
         # As after a restart of the machine: everything is gone.
         kill(sandbox, "supervisor")
         kill(sandbox, *pids(sandbox))
         assert pids(sandbox) == {}
-        status = cli(sandbox, "status", "-o", "json")
+        status = sandbox.cli("status", "-o", "json")
         assert json.loads(status.stdout)["plane"]["ready"] is False
-        assert cli(sandbox, "bootstrap").returncode == 0
+        sandbox.cli("bootstrap")
         assert sandbox.api.uid() == uid
-        assert cli(sandbox, "wait", "cluster", "demo", "--timeout", "120s").returncode == 0
+        sandbox.cli("wait", "cluster", "demo", "--timeout", "120s")
 
         layout, assigned = sandbox.ctx.sandbox, sandbox.ctx.identity.ports
         saved = settings.kubeconfigs / "kubeconfig-demo.yaml"
         assert saved.exists()
-        assert cli(sandbox, "destroy", "--yes").returncode == 0
+        sandbox.cli("destroy", "--yes")
         assert pids(sandbox) == {}
         assert not layout.root.exists()
         assert not saved.exists()
@@ -122,10 +116,9 @@ def test_two_sandboxes_side_by_side(settings: Settings) -> None:
         assert one.loopback != other.loopback
         assert left.api.uid() != right.api.uid()
         for sandbox in (left, right):
-            result = cli(sandbox, "new-cluster", "demo", "--timeout", "180s")
-            assert result.returncode == 0, result.stderr
-        assert cli(left, "destroy", "--yes").returncode == 0
-        status = json.loads(cli(right, "status", "-o", "json").stdout)
+            sandbox.cli("new-cluster", "demo", "--timeout", "180s")
+        left.cli("destroy", "--yes")
+        status = json.loads(right.cli("status", "-o", "json").stdout)
         assert status["plane"]["ready"] is True
         assert status["clusters"][0]["ready"] is True
 

@@ -8,8 +8,6 @@ import json
 import os
 import ssl
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -29,16 +27,6 @@ pytestmark = pytest.mark.sandbox
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount")
 
 
-def cli(sandbox: Sandbox, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "capi_llm", *argv],
-        env=sandbox.env,
-        text=True,
-        capture_output=True,
-        check=check,
-    )
-
-
 def test_every_step_is_ready(sandbox: Sandbox) -> None:
     overview = plane.overview(sandbox.settings, sandbox.name)
     assert overview.ready, [step for step in overview.steps if not step.status.ready]
@@ -55,7 +43,7 @@ def test_second_bootstrap_writes_nothing(sandbox: Sandbox) -> None:
 
 
 def test_bootstrap_dry_run_says_why(sandbox: Sandbox) -> None:
-    lines = cli(sandbox, "bootstrap", "--dry-run").stdout.splitlines()
+    lines = sandbox.cli("bootstrap", "--dry-run").stdout.splitlines()
     assert lines[0].split() == ["STEP", "WOULD", "WHY"]
     assert {line.split()[1] for line in lines[1:]} == {"keep"}
     assert len(lines) == len(plane.SANDBOX) + 1
@@ -131,11 +119,11 @@ def test_managers_run_with_their_own_permissions(sandbox: Sandbox) -> None:
 
 def test_logs_of_every_part(sandbox: Sandbox) -> None:
     for part in ("etcd", "kube-apiserver", *MANAGERS):
-        assert cli(sandbox, "logs", part, "--tail", "5").stdout.strip() or part == "etcd"
-    result = cli(sandbox, "logs", "kube-apiserve", check=False)
+        assert sandbox.cli("logs", part, "--tail", "5").stdout.strip() or part == "etcd"
+    result = sandbox.cli("logs", "kube-apiserve", check=False)
     assert result.returncode == 2
     assert "did you mean 'kube-apiserver'?" in result.stderr
-    assert json.loads(cli(sandbox, "logs", "audit", "--tail", "1").stdout)["kind"] == "Event"
+    assert json.loads(sandbox.cli("logs", "audit", "--tail", "1").stdout)["kind"] == "Event"
 
 
 def test_pods_run_simulated(sandbox: Sandbox, namespace: str) -> None:
