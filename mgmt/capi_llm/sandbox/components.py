@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,7 @@ def _client_configs(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield webhook["clientConfig"]
 
 
+@functools.cache  # a bootstrap looks three times, and reading takes 0.4 s
 def _read(path: Path) -> Iterable[dict[str, Any]]:
     try:
         documents = list(yaml.load_all(path.read_text(), Loader=_Loader))
