@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,10 @@ from capi_llm.kube.cache import Informers
 from capi_llm.kube.resources import CLUSTERS, NAMESPACES, Ref
 from capi_llm.settings import Settings
 from sandboxes import Sandbox, own_settings, running
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that;
+# tests send it to themselves and to what they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
