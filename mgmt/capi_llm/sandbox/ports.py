@@ -50,6 +50,13 @@ def free(port: int, address: str = "127.0.0.1") -> bool:
     return True
 
 
+def owner(name: str) -> str:
+    """The part that the port called ``name`` belongs to."""
+    for use in ("-peer", "-webhook", "-health", "-diagnostics"):
+        name = name.removesuffix(use)
+    return name
+
+
 def assign(taken: Iterable[int]) -> dict[str, int]:
     """A free port for each of :data:`NAMES`, none of them in ``taken`` (those of other planes)."""
     used = set(taken)
@@ -91,9 +98,5 @@ def assign_loopback(taken: Iterable[str]) -> str:
 
 def taken_by_others(ports: Mapping[str, int], running: Iterable[str]) -> dict[str, int]:
     """Those of ``ports`` that something listens on though the part that owns them is not in ``running``."""
-    own = tuple(running)
-    return {
-        name: port
-        for name, port in ports.items()
-        if not any(name == part or name.startswith(f"{part}-") for part in own) and not free(port)
-    }
+    own = set(running)
+    return {name: port for name, port in ports.items() if owner(name) not in own and not free(port)}

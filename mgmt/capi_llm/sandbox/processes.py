@@ -72,7 +72,7 @@ def _end(alive: list[psutil.Process], *, at_once: bool) -> None:
 
 
 def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that still run after :data:`_PATIENCE`. A zombie has ended, whether its parent asks or not."""
+    """Those that still run after :data:`_PATIENCE`."""
     deadline = time.monotonic() + _PATIENCE
     while (processes := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
         time.sleep(_TICK)
@@ -80,8 +80,14 @@ def _wait(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 def _runs(process: psutil.Process) -> bool:
+    """Whether any thread of it is left. A zombie has ended, whether its parent asks for it or not.
+
+    The first thread may be a zombie while others still die, and hold files and ports.
+    """
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        if not process.is_running():
+            return False
+        return process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
     except psutil.Error:
         return False
 

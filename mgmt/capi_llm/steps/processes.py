@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.identity import check_uid
@@ -66,13 +67,19 @@ class SupervisorRuns(Step):
         supervisor.configure(_parts(ctx), ctx.identity.instance)
 
     def remove(self, ctx: Context) -> None:
-        processes.stop(ctx.sandbox, ctx.identity.instance, at_once=True)
+        stopped = processes.stop(ctx.sandbox, ctx.identity.instance, at_once=True)
         left = processes.running(ctx.identity.instance)
         if left:
             names = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
             raise CapiLlmError(
                 "processes of the sandbox are still there", on=names, fix="run the command again"
             )
+        until(
+            lambda: _released(ctx, stopped),
+            what="the end of the sandbox's processes",
+            timeout=self.timeout,
+            waiter=replace(ctx.waiter, interval=0.1),
+        )
 
 
 class Process(Step):
@@ -138,6 +145,16 @@ class ApiServer(Process):
         )
         if not ctx.identity.uid:
             ctx.plane.record_uid(ctx.api().uid())
+
+
+def _released(ctx: Context, stopped: Iterable[str]) -> Status:
+    """READY when the ports of the ``stopped`` parts are free: a killed process holds them a moment longer."""
+    held = [
+        f"{name} ({port})"
+        for name, port in ctx.identity.ports.items()
+        if ports.owner(name) in stopped and not ports.free(port)
+    ]
+    return pending(f"ports are still in use: {', '.join(held)}") if held else ready()
 
 
 def _parts(ctx: Context) -> tuple[Part, ...]:
