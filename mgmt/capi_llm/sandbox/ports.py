@@ -7,6 +7,7 @@ part is down, and above the in-memory provider's own fixed range.
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Iterable, Mapping
 
@@ -61,7 +62,9 @@ def assign(taken: Iterable[int]) -> dict[str, int]:
     """A free port for each of :data:`NAMES`, none of them in ``taken`` (those of other planes)."""
     used = set(taken)
     found: dict[str, int] = {}
-    candidates = iter(range(_FIRST, _LAST))
+    # From a random place on: another user's sandbox, made in the same moment, looks elsewhere.
+    begin = _FIRST + secrets.randbelow(_LAST - _FIRST)
+    candidates = iter([*range(begin, _LAST), *range(_FIRST, begin)])
     for name in NAMES:
         for port in candidates:
             if port not in used and free(port):
@@ -83,7 +86,9 @@ def assign_loopback(taken: Iterable[str]) -> str:
     127.0.0.1 (macOS) that is so from the second sandbox on.
     """
     used = set(taken)
-    for number in range(1, _LOOPBACKS):
+    numbers = list(range(1, _LOOPBACKS))
+    secrets.SystemRandom().shuffle(numbers)
+    for number in numbers:
         address = f"127.0.0.{number}"
         if address not in used and all(free(port, address) for port in IN_MEMORY_PORTS):
             return address
