@@ -20,6 +20,7 @@ from capi_llm.identity import Identities, Identity, check_name, check_uid, writa
 from capi_llm.kube import kubeconfig
 from capi_llm.sandbox import ports
 from capi_llm.sandbox.layout import layout
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.sandbox.supervisor import SUPERVISOR, instance_of
 from capi_llm.settings import Settings
 from capi_llm.steps import engine
@@ -31,8 +32,6 @@ from capi_llm.steps.executables import Executables
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
 from capi_llm.waiting import Cancel, Status, pending, ready
-
-_MANAGERS = ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
 
 SANDBOX: engine.Recipe = (
     Executables(),
@@ -49,7 +48,7 @@ SANDBOX: engine.Recipe = (
     Process("capi-bootstrap", needs=("cluster-api",)),
     Process("capi-control-plane", needs=("cluster-api",)),
     Process("capi-docker", needs=("cluster-api",)),
-    ClusterClasses(("in-memory-llm-clusterclass",), needs=_MANAGERS),
+    ClusterClasses(("in-memory-llm-clusterclass",), needs=MANAGERS),
 )
 
 RECIPES: dict[str, engine.Recipe] = {"sandbox": SANDBOX}

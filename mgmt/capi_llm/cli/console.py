@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from capi_llm.waiting import Status
 
-_MARKS = {"Ready": ("✓", "green"), "Pending": ("…", "yellow"), "Failed": ("✗", "red")}
+MARKS = {"Ready": ("✓", "green"), "Pending": ("…", "yellow"), "Failed": ("✗", "red")}
 _QUIET_SECONDS = 10.0
 """Off a terminal, progress of one thing is said at most this often."""
 
@@ -62,7 +62,7 @@ class Console:
     def mark(self, status: Status, text: str) -> None:
         """One line with the state's mark."""
         if not self.quiet:
-            mark, colour = _MARKS[status.state.value]
+            mark, colour = MARKS[status.state.value]
             click.echo(click.style(mark, fg=colour) + " " + text, err=True, color=self._colour())
 
     @contextlib.contextmanager
@@ -127,13 +127,8 @@ def _text(lines: Sequence[str]) -> RenderableType:
     text = Text(no_wrap=True, overflow="ellipsis")
     for number, line in enumerate(lines):
         text.append("\n" * (number > 0))
-        for char, colour in _MARKS.values():
-            if line.lstrip(" │├└─").startswith(char):
-                before, _, after = line.partition(char)
-                text.append(before).append(char, style=colour).append(after)
-                break
-        else:
-            text.append(line)
+        before, mark, colour, after = split_mark(line)
+        text.append(before).append(mark, style=colour).append(after)
     return text
 
 
@@ -175,7 +170,7 @@ class StepReport:
 
     def _print(self, status: Status, text: str) -> None:
         if self._console.live:
-            mark, colour = _MARKS[status.state.value]
+            mark, colour = MARKS[status.state.value]
             from rich.text import Text
 
             self._console.rich.print(Text.assemble((mark, colour), " ", text))
@@ -186,6 +181,18 @@ class StepReport:
 def took(seconds: float) -> str:
     """``4.2 s``, ``7 min 19 s``."""
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def split_mark(line: str) -> tuple[str, str, str, str]:
+    """A line of a tree as what stands before its mark, the mark, the mark's colour and the rest.
+
+    All of a line without a mark comes first, and the others are empty.
+    """
+    for mark, colour in MARKS.values():
+        if line.lstrip(" │├└─").startswith(mark):
+            before, _, after = line.partition(mark)
+            return before, mark, colour, after
+    return line, "", "", ""
 
 
 def _bar(fraction: float) -> str:

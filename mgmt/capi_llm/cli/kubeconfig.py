@@ -60,17 +60,25 @@ def kubeconfig(
 def _run(state: State, text: str, command: tuple[str, ...]) -> None:
     from capi_llm import shell
     from capi_llm.kube import kubeconfig as files
-    from capi_llm.sandbox import executables
     from capi_llm.settings import command_environment
 
     with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
         path = Path(folder) / "kubeconfig"
         files.write(path, text)
-        found = {} if executables.absent(state.settings) else executables.paths(state.settings)
-        program = shell.which(command[0]) or found.get(command[0]) or Path(command[0])
+        program = shell.which(command[0]) or _of_sandbox(state, command[0]) or Path(command[0])
         code = shell.attach([program, *command[1:]], env=command_environment(KUBECONFIG=str(path)))
     if code:
         raise click.exceptions.Exit(code if code > 0 else 128 - code)
+
+
+def _of_sandbox(state: State, program: str) -> Path | None:
+    from capi_llm.errors import NotFound
+    from capi_llm.sandbox import executables
+
+    try:
+        return executables.paths(state.settings).get(program)
+    except NotFound:
+        return None
 
 
 COMMANDS = (kubeconfig,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -27,7 +28,7 @@ class State:
     verbose: bool = False
     debug: bool = False
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
         from capi_llm.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capi_llm import versions
-from capi_llm.cli.console import columns, data
+from capi_llm.cli.console import columns, data, split_mark
 from capi_llm.cli.options import State, namespace, output, pass_state, plane_name
 
 if TYPE_CHECKING:
@@ -87,11 +87,8 @@ def _as_json(overview: Overview, views: list[ClusterView]) -> dict[str, Any]:
 
 
 def _coloured(line: str) -> str:
-    for mark, colour in (("✓", "green"), ("…", "yellow"), ("✗", "red")):
-        before, found, after = line.partition(mark)
-        if found and not before.strip(" │├└─"):
-            return before + click.style(mark, fg=colour) + after
-    return line
+    before, mark, colour, after = split_mark(line)
+    return before + click.style(mark, fg=colour) + after if mark else line
 
 
 @click.command()

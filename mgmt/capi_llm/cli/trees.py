@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from capi_llm.cli.console import MARKS
+
 if TYPE_CHECKING:
     from capi_llm.clusters.tree import Node
     from capi_llm.waiting import Status
-
-_MARKS = {"Ready": "✓", "Pending": "…", "Failed": "✗"}
 
 
 def lines(node: Node) -> list[str]:
@@ -19,7 +19,8 @@ def lines(node: Node) -> list[str]:
 
 def text(label: str, status: Status) -> str:
     """One line: mark, label, and the message of what is not ready."""
-    line = f"{_MARKS[status.state.value]} {label}"
+    mark, _ = MARKS[status.state.value]
+    line = f"{mark} {label}"
     if status.ready:
         return line
     message = f"{status.message} ({status.cause})" if status.cause else status.message
