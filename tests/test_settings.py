@@ -1,15 +1,26 @@
-"""What the environment may ask for, and what it may not."""
+"""What the settings file, .env and the environment may ask for, and what they may not."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import pickle
+import socket
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from capi_llm import settings
-from capi_llm.errors import BadInput
-from capi_llm.settings import Settings
+from capi_llm.errors import BadInput, NotFound
+from capi_llm.plane import RECIPES
+from capi_llm.settings import Secret, Settings, load
+from capi_llm.settings.kinds import PLANE_KINDS
+from capi_llm.settings.table import BY_VARIABLE, PARTS, SETTINGS
+from capi_llm.tools.parts import CATALOGUE
 
 
 def read(**env: str) -> Settings:
@@ -129,3 +140,293 @@ def test_parts_get_nothing_of_the_environment_that_could_be_a_secret(monkeypatch
 
 def test_this_machine_has_a_name() -> None:
     assert settings.hostname()
+
+
+# The file, .env and the environment, in their order
+
+
+HEAD = "apiVersion: capi-llm.dev/v1alpha1\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and an environment without a word about capi-llm."""
+    for name in [name for name in os.environ if name in BY_VARIABLE or name.startswith("CAPI_LLM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def origin(found: Settings, path: str) -> tuple[str, str]:
+    item = next(item for item in found.found if item.setting.path == path)
+    return item.source, item.place
+
+
+def test_each_source_wins_over_the_one_before(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "cluster.workers"
+
+    def now(**flags: tuple[str, Any]) -> tuple[str, tuple[str, str]]:
+        found = load(flags={path: flags["flag"]} if flags else None)
+        return str(found.cluster.get("workers")), origin(found, path)
+
+    assert now() == ("None", ("default", ""))
+    (here / "capi-llm.yaml").write_text(f"{HEAD}# a comment\ncluster:\n  workers: 2..3\n")
+    assert now() == ("2..3", ("file", "capi-llm.yaml:4"))
+    (here / ".env").write_text("OTHER='x y'\n\nCAPI_LLM_CLUSTER_WORKERS=3..4\n")
+    assert now() == ("3..4", (".env", ".env:3 CAPI_LLM_CLUSTER_WORKERS"))
+    monkeypatch.setenv("CAPI_LLM_CLUSTER_WORKERS", "4..5")
+    assert now() == ("4..5", ("environment", "CAPI_LLM_CLUSTER_WORKERS"))
+    assert now(flag=("--workers", "5..6")) == ("5..6", ("flag", "--workers"))
+    monkeypatch.setenv("CAPI_LLM_CLUSTER_WORKERS", "")  # empty is not set
+    assert now()[0] == "3..4"
+
+
+def test_the_file_is_that_of_the_flag_then_of_the_variable_then_of_the_folder(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("capi-llm", "variable", "dotenv", "flag"):
+        (here / f"{name}.yaml").write_text(f"{HEAD}kind: Settings\nplane: {{name: {name}}}\n")
+    assert load().plane == "capi-llm"
+    (here / ".env").write_text("CAPI_LLM_CONFIG=dotenv.yaml\n")
+    assert load().plane == "dotenv"
+    monkeypatch.setenv("CAPI_LLM_CONFIG", "variable.yaml")
+    assert load().plane == "variable"
+    assert load(Path("flag.yaml")).plane == "flag"
+    assert str(load(Path("flag.yaml")).file) == "flag.yaml"
+    with pytest.raises(NotFound, match=r"none\.yaml"):
+        load(Path("none.yaml"))
+
+
+def test_paths_in_the_file_begin_at_its_folder(here: Path) -> None:
+    (here / "sub").mkdir()
+    (here / "sub" / "my.yaml").write_text(
+        f"{HEAD}folders: {{state: s, cache: ~/c, kubeconfigs: /k}}\n"
+        f"parts: {{executables: {{etcd: bin/etcd}}}}\n"
+    )
+    found = load(Path("sub/my.yaml"))
+    assert (found.state, found.kubeconfigs) == (here / "sub/s", Path("/k"))
+    assert found.cache == Path.home() / "c"
+    assert found.parts == {"etcd": here / "sub/bin/etcd"}
+
+
+def test_the_former_names_work_from_the_environment_and_from_dotenv(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / ".env").write_text(
+        "RANCHER_HOSTNAME=rancher.example.com\nNGROK_API_KEY=abcdefgh12\nPATH=/nowhere\n"
+    )
+    monkeypatch.setenv("RANCHER_VERSION", "2.13.1")
+    monkeypatch.setenv("NGROK_AUTHTOKEN", "token-12345")
+    found = load()
+    assert (found.rancher_hostname, found.rancher_version) == ("rancher.example.com", "v2.13.1")
+    assert found.management == "llm-rancher"
+    assert found.ngrok_api_key == Secret("abcdefgh12")
+    assert found.ngrok_authtoken is not None
+    assert found.ngrok_authtoken.reveal() == "token-12345"
+    monkeypatch.setenv("CLUSTER_NAME", "hub")
+    assert load().management == "hub"
+    assert "name" not in load().cluster
+
+
+def test_lines_of_other_programs_in_dotenv_do_not_matter(here: Path) -> None:
+    (here / ".env").write_text("this is no line\nDATABASE=1\nexport CAPI_LLM_PLANE='demo' # mine\n")
+    assert load().plane == "demo"
+    (here / ".env").unlink()
+    (here / ".env").mkdir()  # a virtual environment of that name
+    assert load().plane == ""
+
+
+BAD_FILES = [
+    ("cluster:\n  worker: 1..3", "capi-llm.yaml:3: 'cluster.worker' is", "did you mean 'cluster.workers'?"),
+    ("workers: 1..3", "capi-llm.yaml:2: 'workers' is not known", "did you mean 'cluster.workers'?"),
+    ("cluster: {control-plane: 3}", "'cluster.control-plane' is not known", "'cluster.controlPlane'"),
+    ("clusters: {}", "'clusters' is not known", "did you mean 'cluster'?"),
+    ("cluster.workers: 2", "'cluster.workers' is not known", "cluster"),
+    ("cluster: [1]", "capi-llm.yaml:2: cluster: it has to be a map", "word: value"),
+    ("cluster:\n\n  workers: 3..1", "capi-llm.yaml:4: cluster.workers: 3..1", "use 1..3"),
+    ("cluster: {workers: true}", "cluster.workers: True is not a text", "in quotes"),
+    ("cluster: {workers: 1, workers: 2}", "capi-llm.yaml:2: 'cluster.workers' is there twice", "remove one"),
+    ("cluster: {namespace: Team_A}", "cluster.namespace: 'Team_A'", "use 'team-a'"),
+    ("cluster: {namespace: 7}", "cluster.namespace: 7 is read as a number", "'7'"),
+    ("cluster: {class: a/b/c}", "cluster.class: 'a/b/c'", "use 'c'"),
+    ("cluster: {pods: 10.0.0.1/8}", "cluster.pods: '10.0.0.1/8'", "use '10.0.0.0/8'"),
+    ("cluster: {pods: 10.0.0.0/8, services: 10.96.0.0/24}", "cluster.services overlap", "--services"),
+    ("cluster: {pods: 16.0.0.0/4, services: 192.168.0.0/24}", "is too large", "at least /8"),
+    ("cluster: {services: 127.0.0.0/16}", "cluster.services: '127.0.0.0/16'", "192.168.0.0/16"),
+    ("cluster: {version: v1.40.0}", "cluster.version: Kubernetes v1.40.0 is not supported", "use v1.33.0"),
+    ("cluster: {version: 1.33}", "cluster.version: 1.33 is read as a number", "in quotes"),
+    ("cluster: {controlPlane: 2}", "cluster.controlPlane: 2", "use 3"),
+    ("cluster: {controlPlane: '3'}", "cluster.controlPlane: '3' is not a number", "use 1 or 3"),
+    ("cluster: {cpu: two}", "cluster.cpu: 'two'", "use '2'"),
+    ("cluster: {memory: 4}", "cluster.memory: '4'", "use '4Gi'"),
+    ("cluster: {serviceDomain: A_B}", "cluster.serviceDomain: 'A_B'", "use 'a-b'"),
+    ("cluster: {labels: [a]}", "cluster.labels: it has to be a map", "word: value"),
+    ("cluster: {labels: {team: a b}}", "cluster.labels.team: 'a b'", "use 'a-b'"),
+    ("cluster: {variables: calico}", "cluster.variables: it has to be a map", "word: value"),
+    ("plane: {name: A}", "plane.name: 'A'", "use 'a'"),
+    ("plane: {kind: sandbx}", "plane.kind: plane kind 'sandbx'", "use 'sandbox'"),
+    ("folders: {state: 1}", "folders.state: 1 is read as a number", "'1'"),
+    ('folders: {state: "a\\0"}', "folders.state: 'a\\x00' is not a path", "name a file or folder"),
+    ("parts: {offline: 'yes'}", "parts.offline: 'yes' is neither true nor false", "true or false"),
+    ("parts: {executables: {etdc: /x}}", "'parts.executables.etdc'", "'parts.executables.etcd'?"),
+    ("host: {networks: 10.0.0.0/8}", "host.networks: '10.0.0.0/8' is not a list", "[10.0.0.0/8]"),
+    ("host: {networks: [10.0.0.0/8, x]}", "host.networks[1]: 'x' is not a network", "192.168.0.0/16"),
+    ("management: {name: A}", "management.name: 'A'", "use 'a'"),
+    ("rancher: {version: v2.12.3}", "rancher.version: Rancher 'v2.12.3' is not supported", "use v2.13.0"),
+    ("rancher: {version: latest}", "rancher.version: 'latest' is not a version", "use v2.13.0"),
+    ("rancher: {hostname: 'https://r.example.com:443/x'}", "rancher.hostname", "use 'r.example.com'"),
+    ("rancher: {hostname: rancher}", "it has no domain", "rancher.example.com"),
+    ("ngrok: {apiKey: hunter2hunter2}", "capi-llm.yaml:2: ngrok.apiKey: a secret", "NGROK_API_KEY"),
+    ("a: [", "capi-llm.yaml:3: this is not YAML", "correct it"),
+    ("--- {}", "it has to hold one document", "begin it with"),
+    ("kind: ClusterSpec", "capi-llm.yaml:2: kind is 'ClusterSpec'", "write `kind: Settings`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "what", "fix"), BAD_FILES)
+def test_a_bad_file_is_refused_with_the_place_and_the_fix(here: Path, text: str, what: str, fix: str) -> None:
+    (here / "capi-llm.yaml").write_text(f"{HEAD}{text}\n")
+    with pytest.raises(BadInput, match=r"capi-llm\.yaml") as caught:
+        load()
+    assert what in str(caught.value)
+    assert fix in caught.value.fix
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_setting_of_the_file_has_a_test_that_it_is_refused() -> None:
+    wrong = " ".join(what + fix for _, what, fix in BAD_FILES)
+    sections = {setting.path for setting in SETTINGS if not setting.path.startswith("parts.executables.")}
+    same_check = {"folders.cache", "folders.kubeconfigs", "parts.dir", "ngrok.authtoken"}
+    assert {path for path in sections - same_check if path not in wrong} == set()
+
+
+@pytest.mark.parametrize("text", ["kind: Settings\n", "apiVersion: v1\n", "", "just text", "- a\n"])
+def test_a_file_of_another_form_is_refused(here: Path, text: str) -> None:
+    (here / "capi-llm.yaml").write_text(text)
+    with pytest.raises(BadInput, match=r"capi-llm\.yaml") as caught:
+        load()
+    assert caught.value.fix
+
+
+def test_nothing_behind_a_colon_is_as_good_as_left_out(here: Path) -> None:
+    (here / "capi-llm.yaml").write_text(f"{HEAD}cluster:\nplane:\n  name:\nparts: {{executables: }}\n")
+    assert load() == replace(load(environ=os.environ), file=Path("capi-llm.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what", "fix"),
+    [
+        ("CAPI_LLM_STAET", "x", "CAPI_LLM_STAET is not a variable", "did you mean CAPI_LLM_STATE?"),
+        ("CAPI_LLM_PART_ECTD", "x", "CAPI_LLM_PART_ECTD", "did you mean CAPI_LLM_PART_ETCD?"),
+        ("CAPI_LLM_XYZZY_PLUGH", "x", "CAPI_LLM_XYZZY_PLUGH", "unset CAPI_LLM_XYZZY_PLUGH"),
+        ("CAPI_LLM_CLUSTER_PODS", "lan", "CAPI_LLM_CLUSTER_PODS: 'lan'", "192.168.0.0/16"),
+        ("CAPI_LLM_CLUSTER_CONTROL_PLANE", "two", "CAPI_LLM_CLUSTER_CONTROL_PLANE: 'two'", "use 1 or 3"),
+        ("CAPI_LLM_HOST_NETWORKS", "10.0.0.0/8,x", "CAPI_LLM_HOST_NETWORKS[1]: 'x'", "192.168.0.0/16"),
+        ("CAPI_LLM_PLANE", "My_Plane", "CAPI_LLM_PLANE: 'My_Plane'", "use 'my-plane'"),
+        ("CLUSTER_NAME", "My_Hub", "CLUSTER_NAME: 'My_Hub'", "use 'my-hub'"),
+        ("RANCHER_VERSION", "2.14.0", "RANCHER_VERSION: Rancher '2.14.0'", "use v2.13.0"),
+        ("NGROK_API_KEY", "hunter2 hunter2", "NGROK_API_KEY: ****", "copy it again"),
+        ("NGROK_AUTHTOKEN", "short", "NGROK_AUTHTOKEN: ****", "copy it again"),
+    ],
+)  # fmt: skip
+def test_a_bad_variable_is_refused_from_both_places(
+    here: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, what: str, fix: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        with pytest.raises(BadInput) as caught:
+            load()
+    assert what in str(caught.value)
+    assert fix in caught.value.fix
+    assert value not in str(caught.value) or "****" not in what
+    (here / ".env").write_text(f"\n{name}='{value}'\n")
+    with pytest.raises(BadInput, match=r"\.env:2: ") as caught:
+        load()
+    assert what in str(caught.value)
+
+
+def test_a_line_of_dotenv_about_capi_llm_that_can_not_be_read_is_refused(here: Path) -> None:
+    (here / ".env").write_text("A=1\nCAPI_LLM_STATE='open\n")
+    with pytest.raises(BadInput, match=r"\.env:2: the line can not be read"):
+        load()
+
+
+def test_what_kubernetes_puts_into_containers_is_no_typing_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = (
+        "CAPI_LLM_SERVICE_HOST",
+        "CAPI_LLM_PORT",
+        "CAPI_LLM_UI_PORT_80_TCP_ADDR",
+        "CAPI_LLM_UI_SERVICE_PORT_HTTP",
+    )
+    assert read(**dict.fromkeys(links, "x")) == read()
+
+
+def test_a_secret_shows_itself_to_nobody() -> None:
+    key = "hunter2-hunter2"
+    secret = Secret(key)
+    found = read(NGROK_API_KEY=key)
+    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!s:>20}", repr(found), repr(found.found)):
+        assert "hunter2" not in shown
+        assert "****" in shown or shown == repr(found)
+    assert secret == Secret(key) != Secret("other")
+    assert copy.deepcopy(secret).reveal() == key
+    for leak in (json.dumps, pickle.dumps):
+        with pytest.raises(TypeError):
+            leak(secret)
+
+
+def test_the_table_is_one(here: Path) -> None:
+    assert set(PARTS) == set(CATALOGUE)
+    assert set(PLANE_KINDS) == set(RECIPES)
+    assert len(BY_VARIABLE) == len([setting for setting in SETTINGS if setting.variable])
+    assert all(setting.default is not None or setting.without for setting in SETTINGS)
+    for setting in SETTINGS:
+        if setting.default is not None:
+            setting.kind.check(setting.default, setting.path)
+
+
+# Networks of the host
+
+
+def test_networks_of_interfaces_are_found_without_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def address(family: int, text: str, mask: str | None) -> Any:
+        return SimpleNamespace(family=family, address=text, netmask=mask)
+
+    interfaces = {
+        "lo": [
+            address(socket.AF_INET, "127.0.0.1", "255.0.0.0"),
+            address(socket.AF_INET6, "::1", "ffff:" * 7 + "ffff"),
+        ],
+        "eth0": [
+            address(socket.AF_INET, "10.1.2.3", "255.255.0.0"),
+            address(socket.AF_INET6, "fd00:1::5", "ffff:ffff:ffff:ffff::"),
+            address(socket.AF_INET6, "fe80::1%eth0", "ffff:ffff:ffff:ffff::"),
+            address(socket.AF_PACKET, "00:00:00:00:00:00", None),
+        ],
+        "tun0": [address(socket.AF_INET, "10.9.0.1", "255.255.255.255"), address(socket.AF_INET, "x", None)],
+        "docker0": [address(socket.AF_INET, "172.17.0.1", "255.255.0.0")],
+    }
+    monkeypatch.setattr("psutil.net_if_addrs", lambda: interfaces)
+    assert [item.cidr for item in read().networks_to_avoid()] == [
+        "172.17.0.0/16",
+        "10.1.0.0/16",
+        "fd00:1::/64",
+    ]
+    assert "docker0" in read().networks_to_avoid()[0].whose
+
+
+@pytest.mark.parametrize(("value", "count"), [("none", 0), ("10.0.0.0/8", 1), ("10.0.0.0/8, fd00::/8", 2)])
+def test_networks_to_avoid_can_be_said(value: str, count: int) -> None:
+    found = read(CAPI_LLM_HOST_NETWORKS=value).networks_to_avoid()
+    assert len(found) == count
+    assert all("CAPI_LLM_HOST_NETWORKS" in item.whose for item in found)
+
+
+def test_cluster_networks_in_settings_keep_apart_from_the_host() -> None:
+    hosts = {"CAPI_LLM_HOST_NETWORKS": "10.0.0.0/8,192.168.0.0/16"}
+    read(**hosts).check_apart()  # the unsaid default is left alone
+    read(**hosts, CAPI_LLM_CLUSTER_PODS="172.20.0.0/16").check_apart()
+    with pytest.raises(BadInput, match=r"CAPI_LLM_CLUSTER_PODS: '10\.3\.0\.0/16' overlaps") as caught:
+        read(**hosts, CAPI_LLM_CLUSTER_PODS="10.3.0.0/16").check_apart()
+    assert caught.value.fix == "use 172.20.0.0/16"
+    assert "10.0.0.0/8" in caught.value.why

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from capi_llm.clusters import fields
+from capi_llm import fields
 from capi_llm.errors import BadInput
 
 
@@ -66,6 +66,20 @@ def test_a_version_gets_its_v() -> None:
         (fields.memory, "512 mb", "512Mi"),
         (fields.memory, "0Gi", "4Gi"),
         (fields.memory, "lots", "4Gi"),
+        (fields.memory, "٤Gi", "4Gi"),
+        (fields.cpu, "٤", "'2'"),
+        (fields.cpu, "99999", "'9999'"),
+        (fields.workers, "١..٣", "use 1..3"),
+        (fields.kubernetes_version, "v1.٣٣.0", "v1.33.0"),
+        (fields.cidr, "10.0.0.0/255.0.0.0", "192.168.0.0/16"),
+        (fields.cidr, "127.0.0.0/16", "192.168.0.0/16"),
+        (fields.cidr, "224.0.0.0/8", "192.168.0.0/16"),
+        (fields.cidr, "fe80::/64", "fd00:244::/48"),
+        (fields.network, "10.1.2.3/16", "10.1.0.0/16"),
+        (fields.rancher_version, "v2.12.1", "v2.13.0"),
+        (fields.rancher_version, "2.13", "v2.13.0"),
+        (fields.hostname, "HTTPS://Rancher.example.com:443/x", "rancher.example.com"),
+        (fields.hostname, "rancher", "rancher.example.com"),
     ],
 )
 def test_bad_values_are_refused_with_a_hint(check: Any, bad: str, hint: str) -> None:
@@ -89,6 +103,8 @@ def test_control_plane_is_odd(count: int, hint: str) -> None:
         ("10.0.0.0/8", "10.96.0.0/24", "overlap"),
         ("192.168.0.0/16", "192.168.3.0/24", "overlap"),
         ("192.168.0.0/25", "10.96.0.0/24", "too small"),
+        ("16.0.0.0/7", "10.96.0.0/24", "too large"),
+        ("fd00::/40", "fd01::/108", "overlap|too large"),
         ("192.168.0.0/16", "10.0.0.0/8", "wrong size"),
         ("192.168.0.0/16", "10.96.0.0/31", "wrong size"),
         ("fd00::/48", "10.96.0.0/24", "different IP versions"),
@@ -144,3 +160,37 @@ def test_variables_by_key_become_one_map() -> None:
     for wrong in (["a"], ["=b"], ["a=[1"], ["a=1", "a.b=2"], ["a.b=2", "a={c: 1}"]):
         with pytest.raises(BadInput, match="--set"):
             fields.variables(wrong)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "1.." + "9" * 5000])
+def test_numbers_that_python_does_not_read_are_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="--workers") as caught:
+        fields.workers(text)
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("NaN", "NaN"),
+        ("Infinity", "Infinity"),
+        ("1e999", "1e999"),
+        ("[2024-01-01]", ["2024-01-01"]),
+        ("[" * 5, None),
+    ],
+)
+def test_values_of_variables_are_what_json_has(text: str, value: object) -> None:
+    if value is None:
+        with pytest.raises(BadInput, match="--set"):
+            fields.plain_value(text, "--set")
+    else:
+        assert fields.plain_value(text, "--set") == value
+
+
+def test_a_secret_is_not_repeated() -> None:
+    assert fields.secret("abcdefgh-12", "NGROK_API_KEY") == "abcdefgh-12"
+    for bad in ("short", "has spaces in it", "new\nline-here", "é" * 20, ""):
+        with pytest.raises(BadInput, match=r"NGROK_API_KEY: \*\*\*\*") as caught:
+            fields.secret(bad, "NGROK_API_KEY")
+        assert not bad or bad not in str(caught.value)
+        assert caught.value.fix

@@ -1,0 +1,33 @@
+"""What this process has from outside besides settings: the machine's name, colour, what children inherit."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+
+def hostname() -> str:
+    """Name of this machine, as lock holders are told."""
+    return socket.gethostname()
+
+
+def no_colour() -> bool:
+    """Whether the user wants no colour anywhere: NO_COLOR, see https://no-color.org."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def kubeconfig_files() -> tuple[Path, ...]:
+    """The person's own kubeconfig files, as kubectl takes them: KUBECONFIG, or ``~/.kube/config``."""
+    named = [name for name in os.environ.get("KUBECONFIG", "").split(os.pathsep) if name]
+    return tuple(Path(name).absolute() for name in named) or (Path.home() / ".kube" / "config",)
+
+
+def child_environment() -> dict[str, str]:
+    """What long-running parts inherit of the environment: nothing that could hold a secret."""
+    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if key in os.environ}
+
+
+def command_environment(**more: str) -> dict[str, str]:
+    """The whole environment plus ``more``, for a command that the user asks to run."""
+    return {**os.environ, **more}

@@ -1,0 +1,137 @@
+"""The one table of settings: loading, checks, variables, JSON Schema, ``config`` and docs follow it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from capi_llm import versions
+from capi_llm.settings import kinds
+from capi_llm.settings.kinds import Kind
+from capi_llm.settings.words import CLUSTER
+
+FILE = "capi-llm.yaml"
+"""Looked for in the current folder where nothing names another."""
+
+DOTENV = ".env"
+KIND = "Settings"
+"""``kind`` of the file; it may be left out."""
+
+CONFIG = "CAPI_LLM_CONFIG"
+"""Variable that names the file."""
+
+PREFIX = "CAPI_LLM_"
+PARTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+    "kwok",
+    "clusterctl",
+    "capi-core",
+    "capi-bootstrap",
+    "capi-control-plane",
+    "capi-docker",
+    "capi-components",
+)
+"""The sandbox's parts that a path may be given for; those of ``tools.parts.CATALOGUE``."""
+
+_LATER = "for the kind plane; nothing uses it yet"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. ``path`` is where it is in the file; ``default`` is what the file would say."""
+
+    path: str
+    kind: Kind
+    help: str
+    default: Any = None
+    variable: str = ""
+    without: str = ""
+    """What holds where nobody says it, for people, where ``default`` can not tell."""
+
+    @property
+    def secret(self) -> bool:
+        """Whether it is masked everywhere and refused in the file, which belongs into git."""
+        return self.kind is kinds.SECRET
+
+
+def _variable(path: str) -> str:
+    return PREFIX + re.sub(r"([A-Z])|[.-]", lambda m: f"_{m[1] or ''}", path).upper()
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        "plane.name", kinds.NAME, "management plane that commands act on", None, "CAPI_LLM_PLANE",
+        "`planes use`, or the only one there is",
+    ),
+    Setting(
+        "plane.kind", kinds.PLANE_KIND, "kind of plane that bootstrap makes", "sandbox", "CAPI_LLM_PLANE_KIND"
+    ),
+    Setting(
+        "folders.state", kinds.FOLDER, "state folder: planes, sandboxes, locks", None, "CAPI_LLM_STATE",
+        "`$XDG_STATE_HOME/capi-llm`, else `~/.local/state/capi-llm`",
+    ),
+    Setting(
+        "folders.cache", kinds.FOLDER, "cache folder: executables", None, "CAPI_LLM_CACHE",
+        "`$XDG_CACHE_HOME/capi-llm`, else `~/.cache/capi-llm`",
+    ),
+    Setting(
+        "folders.kubeconfigs", kinds.FOLDER, "folder for saved kubeconfigs", None, "CAPI_LLM_KUBECONFIGS",
+        "`./kubeconfigs`",
+    ),
+    Setting(
+        "parts.dir", kinds.FOLDER, "folder with executables of your own for the sandbox", None,
+        "CAPI_LLM_PARTS_DIR", "none",
+    ),
+    Setting(
+        "parts.offline", kinds.SWITCH, "never use the network for the sandbox's executables", False,
+        "CAPI_LLM_OFFLINE",
+    ),
+    *(
+        Setting(
+            f"parts.executables.{name}", kinds.FILE, f"path of {name} for the sandbox", None,
+            f"CAPI_LLM_PART_{name.upper().replace('-', '_')}", "none",
+        )
+        for name in PARTS
+    ),
+    Setting(
+        "host.networks", kinds.NETWORKS, "networks that pods and Services keep away from; `none` for none",
+        None, "CAPI_LLM_HOST_NETWORKS", "those of this machine's interfaces, Docker's bridges among them",
+    ),
+    *(
+        Setting(
+            f"cluster.{word.word}", word.kind, f"default of new-cluster: {word.help}", word.default,
+            "" if word.kind in (kinds.LABELS, kinds.VARIABLES) else _variable(f"cluster.{word.word}"),
+            {"class": "`in-memory-llm-clusterclass` on a sandbox"}.get(word.word, "none"),
+        )
+        for word in CLUSTER
+    ),
+    Setting(
+        "management.name", kinds.NAME,
+        f"name of the management cluster, never of a workload cluster; {_LATER}", "llm-rancher",
+        "CLUSTER_NAME",
+    ),
+    Setting(
+        "rancher.hostname", kinds.HOST, f"host name of Rancher; {_LATER}", None, "RANCHER_HOSTNAME", "none"
+    ),
+    Setting(
+        "rancher.version", kinds.RANCHER, f"version of Rancher, with or without `v`; {_LATER}",
+        versions.RANCHER, "RANCHER_VERSION",
+    ),
+    Setting(
+        "ngrok.apiKey", kinds.SECRET, f"API key of ngrok, a secret; {_LATER}", None, "NGROK_API_KEY", "none"
+    ),
+    Setting(
+        "ngrok.authtoken", kinds.SECRET, f"token of ngrok's agent, a secret; {_LATER}", None,
+        "NGROK_AUTHTOKEN", "none",
+    ),
+)  # fmt: skip
+
+BY_PATH = {setting.path: setting for setting in SETTINGS}
+BY_VARIABLE = {setting.variable: setting for setting in SETTINGS if setting.variable}
+XDG = {"folders.state": ("XDG_STATE_HOME", ".local/state"), "folders.cache": ("XDG_CACHE_HOME", ".cache")}
+"""Variables of the XDG base directory specification that stand behind a default."""
