@@ -128,11 +128,12 @@ def test_dry_run_writes_nothing(api: Api, namespace: str, control_plane: Control
         config_map("three", f"{namespace}-new"),
         model(group, namespace),
     ]
-    actions = [item.action for item in apply(api, objects, dry_run=True)]
-    assert actions == ["created", "created", "configured", "created", "created", "created"]
+    for admission in (False, True):
+        actions = [item.action for item in apply(api, objects, dry_run=True, admission=admission)]
+        assert actions == ["created", "created", "configured", "created", "created", "created"]
     assert control_plane.writes() == before
     with pytest.raises(Invalid):
-        apply(api, [config_map("Not Valid", namespace)], dry_run=True)
+        apply(api, [config_map("Not Valid", namespace)], dry_run=True, admission=True)
 
 
 def test_namespace_definition_and_objects_of_it_in_one_apply(

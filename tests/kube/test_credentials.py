@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from control_plane import NOBODY_TOKEN, ControlPlane
+from control_plane import NOBODY_TOKEN, ControlPlane, Pki
 from scripted_server import reply
 
 from capi_llm.errors import BadInput, CapiLlmError, Forbidden, NotFound, Unauthorized
-from capi_llm.kube import credentials, kubeconfig
+from capi_llm.kube import credentials, kubeconfig, plain
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import SECRETS
 
@@ -150,3 +155,69 @@ def test_the_token_is_sent_and_not_told(scripted: Any) -> None:
         api.server_version()
     assert b"Bearer secret-token" in server.requests[0]
     assert "secret-token" not in str(caught.value)
+
+
+def test_a_plain_kubeconfig_is_read_without_the_library(control_plane: ControlPlane) -> None:
+    source = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from capi_llm.kube.client import Api\n"
+        "with Api.from_kubeconfig(Path(sys.argv[1])) as api:\n"
+        "    api.uid()\n"
+        "assert 'kubernetes' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(control_plane.kubeconfig)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clusters": [{"name": "a", "cluster": {"server": "https://example.invalid"}}]},
+        {"users": [{"name": "a", "user": {"exec": {"command": "true"}}}]},
+        {"users": [{"name": "a", "user": {"tokenFile": "/nowhere"}}]},
+        {"users": [{"name": "a", "user": {}}] * 2},
+        {"users": None},
+        {"contexts": "none"},
+        {"current-context": "b"},
+    ],
+    ids=str,
+)
+def test_what_is_not_plain_is_left_to_the_library(change: dict[str, Any], tmp_path: Path) -> None:
+    config = kubeconfig.build("https://127.0.0.1:1", name="a", ca=Pki(tmp_path).ca, token="word")
+    path = tmp_path / "config"
+    path.write_text(kubeconfig.render(config))
+    assert plain.read(path, None) is not None
+    assert plain.read(path, "b") is None
+    path.write_text(kubeconfig.render(config | change))
+    assert plain.read(path, None) is None
+
+
+def test_keys_are_never_in_temporary_files(
+    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would stay there for ever where the process is killed."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with contextlib.closing(Api.from_kubeconfig(control_plane.kubeconfig)) as api:
+        assert "-data" in control_plane.kubeconfig.read_text()
+        assert list(folder.iterdir()) == []
+        assert api.ready().ready
+    assert list(folder.iterdir()) == []
+
+
+def test_certificates_that_are_none_are_told(control_plane: ControlPlane, tmp_path: Path) -> None:
+    for part, key in (("clusters", "certificate-authority-data"), ("users", "client-certificate-data")):
+        config = yaml.safe_load(control_plane.kubeconfig.read_text())
+        entry = config[part][0]["cluster" if part == "clusters" else "user"]
+        entry[key] = base64.b64encode(b"garbage").decode()
+        path = tmp_path / f"{part}.yaml"
+        kubeconfig.write(path, kubeconfig.render(config))
+        with pytest.raises(BadInput, match="can not be used"):
+            Api.from_kubeconfig(path)

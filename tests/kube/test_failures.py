@@ -362,7 +362,7 @@ def test_429_longer_than_the_bound_is_raised_at_once(scripted: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [503, 504])
-def test_reads_and_dry_runs_are_sent_again_and_writes_are_not(scripted: Any, status: int) -> None:
+def test_what_may_be_done_twice_is_sent_again_and_a_creation_is_not(scripted: Any, status: int) -> None:
     bad = reply(status, b"<html>gateway</html>")
     api, server = scripted(bad, GOOD)
     assert api.get(ONE)["metadata"]["name"] == "one"
@@ -373,12 +373,12 @@ def test_reads_and_dry_runs_are_sent_again_and_writes_are_not(scripted: Any, sta
     assert len(server.requests) == 2
 
     api, server = scripted(bad, GOOD)
-    api.merge_patch(ONE, {"data": {}}, dry_run=True)
+    api.merge_patch(ONE, {"data": {}})
     assert len(server.requests) == 2
 
     api, server = scripted(bad, GOOD)
     with pytest.raises(Unavailable, match=f"HTTP {status}$"):
-        api.merge_patch(ONE, {"data": {}})
+        api.create(CONFIGMAPS, config_map("one", "default"))
     assert len(server.requests) == 1
 
 

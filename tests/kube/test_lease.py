@@ -56,6 +56,21 @@ def test_the_second_is_refused_with_the_name_of_the_first(api: Api, namespace: s
         pass
 
 
+def test_a_first_try_whose_answer_was_lost_is_no_other_holder(
+    api: Api, namespace: str, lease: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server has died after it wrote the Lease: the second try is a Conflict with ourselves."""
+    mine = lock(api, namespace)
+    api.create(LEASES, mine._body(None))
+    found = [None]
+    real = api.find
+    monkeypatch.setattr(api, "find", lambda ref: found.pop() if found else real(ref))
+    with mine:
+        mine.check()
+        assert real(lease) is not None
+    assert real(lease) is None
+
+
 def test_it_is_given_back_when_the_command_fails(api: Api, namespace: str, lease: Ref) -> None:
     with pytest.raises(RuntimeError), lock(api, namespace):
         raise RuntimeError

@@ -7,9 +7,26 @@ file in its place only when it is whole. Proxies come from the environment, as u
 
 ``downloads``    texts and files        ``partfile``     the beginning of a file
 ``persistence``  when to try again      ``transport``    one request
+``limits``       how patient to be
+
+What downloads is imported when first used: with a full cache nothing ever is, and httpx
+takes as long to import as a look at a whole plane.
 """
 
-from capi_llm.http.downloads import Progress, download, fetch_text
-from capi_llm.http.transport import PATIENT, Limits, Unreachable
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from capi_llm.http.limits import PATIENT, Limits, Unreachable
+
+if TYPE_CHECKING:
+    from capi_llm.http.downloads import Progress, download, fetch_text
 
 __all__ = ["PATIENT", "Limits", "Progress", "Unreachable", "download", "fetch_text"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("capi_llm.http.downloads"), name)

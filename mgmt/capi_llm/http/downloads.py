@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from capi_llm.errors import CapiLlmError, FetchFailed
+from capi_llm.http.limits import PATIENT, Limits, Unreachable
 from capi_llm.http.partfile import PartFile, content_range, length, mark
 from capi_llm.http.persistence import persist
-from capi_llm.http.transport import PATIENT, Limits, TryAgain, Unreachable, get, refuse_errors
+from capi_llm.http.transport import TryAgain, get, refuse_errors
 from capi_llm.waiting import Cancel
 
 _CHUNK = 1 << 16

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import tenacity
 
 from capi_llm.errors import FetchFailed
-from capi_llm.http.transport import Limits, TryAgain
+from capi_llm.http.limits import Limits
+from capi_llm.http.transport import TryAgain
 from capi_llm.waiting import Cancel, Wakeup
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -14,14 +12,12 @@ import httpx
 
 from capi_llm import versions
 from capi_llm.errors import FetchFailed
+from capi_llm.fields.addresses import loopback
+from capi_llm.http.limits import Limits, Unreachable
 from capi_llm.waiting import Cancel, Wakeup
 
 _MAX_REDIRECTS = 10
 _RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Unreachable(FetchFailed):
-    """No connection to the server came about at all; another file from it will not come either."""
 
 
 class TryAgain(Exception):
@@ -31,19 +27,6 @@ class TryAgain(Exception):
         super().__init__(why)
         self.why = why
         self.after = after
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How patient to be: seconds to connect, seconds without a byte, failures in a row, first pause."""
-
-    connect: float = 3.0
-    stall: float = 30.0
-    attempts: int = 4
-    pause: float = 0.5
-
-
-PATIENT = Limits()
 
 
 @contextlib.contextmanager
@@ -107,7 +90,7 @@ def _follow(
         target = urlsplit(there)
         if target.scheme not in {"http", "https"} or not target.hostname or there == here:
             raise FetchFailed("the server redirects to nowhere", on=here, why=f"to {there!r}")
-        if here.startswith("https:") and target.scheme != "https" and not _loopback(target.hostname):
+        if here.startswith("https:") and target.scheme != "https" and not loopback(target.hostname):
             raise FetchFailed(
                 "a redirect from https to http is not followed", on=here, why=f"it leads to {there}"
             )
@@ -175,10 +158,3 @@ def _reason(error: BaseException) -> str:
         text = str(seen) or text
         seen = seen.__cause__ or seen.__context__
     return text or type(error).__name__
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

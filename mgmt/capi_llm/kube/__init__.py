@@ -3,13 +3,16 @@
 It is synchronous, with threads, and works on plain JSON. From the ground up::
 
     resources    kinds and names of objects
+    plain        the plainest kubeconfig, read without a library
     credentials  a kubeconfig's context: whom to trust, how to log in
     failures     what a refusal means, as one of our exceptions
     transport    one connection pool; retries; streams
     client       Api: get, list, create, patch, delete
     discovery    apiVersion and kind -> resource
-    difference   what an apply would change
+    owned        whether an object plainly is as an apply would leave it
+    difference   what an apply would change, by the server's dry run
     apply        server-side apply that writes only what differs
+    record       what an apply has left, so that a look needs no dry run
     store        what an informer remembers
     informer     the current state of one kind, kept by list and watch
     cache        one informer per kind and namespace, one bell for all waits

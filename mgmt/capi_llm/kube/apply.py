@@ -1,9 +1,10 @@
 """Server-side apply of many objects, which writes only what differs.
 
-An object that exists is read and applied as a dry run first; only where the two differ
-is it written. So a second run with the same objects sends no mutating request, wakes no
-controller and leaves no entry in an audit log's changes. The dry run goes through the
-server's defaulting and admission, which a comparison on this side could not know.
+An object that exists is read first. Where it plainly is as it should be already
+(:mod:`capi_llm.kube.owned`), that is all; otherwise it is applied as a dry run, which goes
+through the server's defaulting and admission, and only where that differs is it written. So
+a second run with the same objects sends no mutating request, wakes no controller and leaves
+no entry in an audit log's changes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from capi_llm.errors import ApiError, BadInput, CapiLlmError, Interrupted, NotFo
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import changed_paths
 from capi_llm.kube.discovery import Discovery
+from capi_llm.kube.owned import in_place
 from capi_llm.kube.resources import CRDS, Object, Ref, Resource
 
 MANAGER = "capi-llm"
@@ -29,6 +31,8 @@ MANAGER = "capi-llm"
 Action = Literal["created", "configured", "unchanged"]
 _FIRST = {("v1", "Namespace"), (CRDS.api_version, CRDS.kind)}
 _RACES = 3
+_MANY = 16
+"""Objects of one kind and namespace that are read by one list instead of one by one."""
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -49,6 +53,7 @@ def apply(
     *,
     manager: str = MANAGER,
     dry_run: bool = False,
+    admission: bool = False,
     workers: int = 12,
     timeout: float = 60.0,
     cancel: waiting.Cancel | None = None,
@@ -58,7 +63,9 @@ def apply(
     Namespaces and CustomResourceDefinitions go first, and the definitions are waited for
     (``timeout`` seconds); the rest follows side by side. Returns one Applied per object, in
     order. With ``dry_run`` nothing is written, and objects whose namespace or kind would
-    only come with this apply count as created.
+    only come with this apply count as created. With ``admission`` the server is asked also
+    about objects that are missing (in a dry run) and where nothing differs, which proves that
+    its webhooks answer and let the objects in.
 
     Raises BadInput before anything is sent where a manifest has no name or kind or comes
     twice. Otherwise every object is tried, and one error names all that failed: of the
@@ -67,10 +74,12 @@ def apply(
     """
     wanted = list(objects)
     _check(wanted)
-    run = _Run(api, manager, dry_run, timeout, wanted, cancel or waiting.Cancel())
+    run = _Run(api, manager, dry_run, admission, timeout, wanted, cancel or waiting.Cancel())
     done: dict[int, Applied] = {}
     first = [index for index, obj in enumerate(wanted) if _is_first(obj)]
     for stage in (first, [index for index in range(len(wanted)) if index not in set(first)]):
+        if stage is not first:
+            run.look_ahead([wanted[index] for index in stage])
         results = _side_by_side(lambda index: run.one(wanted[index]), stage, workers)
         _raise_failures([result for result in results if isinstance(result, CapiLlmError)], len(wanted))
         done |= {index: item for index, item in zip(stage, results, strict=True) if isinstance(item, Applied)}
@@ -87,6 +96,7 @@ class _Run:
         api: Api,
         manager: str,
         dry_run: bool,
+        admission: bool,
         timeout: float,
         objects: Sequence[Object],
         cancel: waiting.Cancel,
@@ -94,15 +104,37 @@ class _Run:
         self._api = api
         self._manager = manager
         self._dry_run = dry_run
+        self._admission = admission
         self._timeout = timeout
         self._cancel = cancel
         self._discovery = Discovery(api)
+        self._seen: dict[Ref, Object | None] = {}
         self._coming = {
             (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): crd["spec"]
             for crd in objects
             if crd.get("kind") == CRDS.kind and crd.get("apiVersion") == CRDS.api_version
             for version in crd["spec"]["versions"]
         }
+
+    def look_ahead(self, objects: Iterable[Object]) -> None:
+        """Read those of ``objects`` that are many of a kind, as far as one page of a list has them."""
+        groups: dict[tuple[str, str, str], list[Object]] = {}
+        for obj in objects:
+            where = obj["metadata"].get("namespace") or ""
+            groups.setdefault((obj["apiVersion"], obj["kind"], where), []).append(obj)
+        for group in groups.values():
+            if len(group) >= _MANY:
+                # Not allowed, not served yet, away: each object is read by itself, and says so.
+                with contextlib.suppress(CapiLlmError):
+                    self._look_at(group)
+
+    def _look_at(self, group: Sequence[Object]) -> None:
+        resource = self._resource_for(group[0])
+        refs = [resource.ref(obj) for obj in group]
+        # Not more than twice of what is asked for, whatever else there is.
+        found, complete = self._api.first(resource, refs[0].namespace, 2 * len(group))
+        seen = {resource.ref(item): item for item in found}
+        self._seen |= {ref: seen.get(ref) for ref in refs if complete or ref in seen}
 
     def one(self, obj: Object) -> Applied:
         self._cancel.check()
@@ -113,6 +145,8 @@ class _Run:
         if live is None:
             self._create(ref, body)
             return Applied(ref, "created")
+        if not self._admission and in_place(live, body, manager=self._manager):
+            return Applied(ref, "unchanged")
         changed: tuple[str, ...] = ()
         for _ in range(_RACES):
             trial = self._api.server_side_apply(ref, body, manager=self._manager, dry_run=True)
@@ -122,7 +156,7 @@ class _Run:
             if trial["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion"):
                 break
             # Someone else wrote between the two reads: compare with what they left.
-            live = self._live(ref) or live
+            live = self._api.find(ref) or live
         if not self._dry_run:
             self._api.server_side_apply(ref, body, manager=self._manager)
         return Applied(ref, "configured", changed)
@@ -153,7 +187,7 @@ class _Run:
 
     def _live(self, ref: Ref) -> Object | None:
         """The object, or None; one that is being deleted is waited for, as an apply to it would be lost."""
-        live = self._api.find(ref)
+        live = self._seen[ref] if ref in self._seen else self._api.find(ref)
         if live is None or not deleting(live) or self._dry_run:
             return live
 
@@ -169,6 +203,8 @@ class _Run:
         return self._api.find(ref)
 
     def _create(self, ref: Ref, body: Object) -> None:
+        if self._dry_run and not self._admission:
+            return
         if self._dry_run:
             # Not found: its namespace or kind would only come with this apply.
             with contextlib.suppress(NotFound):

@@ -43,6 +43,13 @@ class Informers:
         informer.wait_synced(timeout, self._cancel)
         return informer
 
+    @property
+    def trouble(self) -> str:
+        """Why what is known may be behind just now; empty while every watch is up."""
+        with self._lock:
+            informers = list(self._informers.values())
+        return next((informer.trouble for informer in informers if informer.trouble), "")
+
     def close(self) -> None:
         """Stop all of them."""
         with self._lock:

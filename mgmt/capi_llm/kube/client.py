@@ -7,6 +7,7 @@ and Unavailable when the server can not answer just now, after retrying for a wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from capi_llm.kube.credentials import Credentials
 from capi_llm.kube.resources import NAMESPACES, Object, Ref, Resource
 from capi_llm.kube.transport import Stream, Transport
 
-CHUNK = 500
-"""Objects per answer of a list."""
+CHUNK = 1000
+"""Objects per answer of a list; 1,000 Machines took 0.3 s in one page of 6 MB, and 0.6 s in two."""
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 Objects = list[Object]
 
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 _WHAT = {"GET": "read", "POST": "create", "PUT": "replace", "PATCH": "change", "DELETE": "delete"}
 
 
@@ -69,15 +71,19 @@ class Api:
         on: str = "",
         idempotent: bool | None = None,
         retry_for: float | None = None,
+        warnings: list[str] | None = None,
+        accept: str = "application/json",
     ) -> Any:
         """Send one request; the answer's JSON, its text where it is not JSON, None where it is empty.
 
         ``timeout`` (seconds) is for one try. ``what`` and ``on`` are for the message of an
-        error. Without ``idempotent``, reads, dry runs and forced applies count as such.
+        error. Without ``idempotent``, reads, dry runs, merges and forced applies count as such. The
+        server's warnings are put into ``warnings``.
         """
         if idempotent is None:
             idempotent = (
                 method in ("GET", "HEAD")
+                or content_type == MERGE_PATCH
                 or (query is not None and query.get("dryRun") == "All")
                 or (content_type == APPLY_PATCH and query is not None and query.get("force") == "true")
             )
@@ -92,7 +98,10 @@ class Api:
             on=on or path,
             idempotent=idempotent,
             retry_for=retry_for,
+            accept=accept,
         )
+        if warnings is not None:
+            warnings += _WARNING.findall(answer.headers.get("Warning", ""))
         return answer.json()
 
     def get(self, ref: Ref) -> Object:
@@ -112,9 +121,14 @@ class Api:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        *,
+        slim: bool = False,
     ) -> Objects:
-        """All objects, in one namespace or in all. Raises NotFound where the kind does not exist."""
-        return self.list_at(resource, namespace, label_selector, field_selector)[0]
+        """All objects, in one namespace or in all; ``slim``: without managedFields, half of their size.
+
+        Raises NotFound where the kind does not exist.
+        """
+        return self.list_at(resource, namespace, label_selector, field_selector, slim=slim)[0]
 
     def list_at(
         self,
@@ -124,6 +138,7 @@ class Api:
         field_selector: str = "",
         *,
         retry_for: float | None = None,
+        slim: bool = False,
     ) -> tuple[Objects, str]:
         """Like :meth:`list`, with the resourceVersion to watch from.
 
@@ -135,41 +150,35 @@ class Api:
         items: Objects = []
         while True:
             try:
-                page = self.request(
-                    "GET",
-                    resource.path(namespace),
-                    query=query,
-                    on=_list_name(resource, namespace),
-                    what="can not list",
-                    retry_for=retry_for,
-                )
+                page = self._page(resource, namespace, query, retry_for)
             except Gone:
                 if "continue" not in query:
                     raise
                 query, items = base, []
                 continue
-            if not isinstance(page, dict) or "metadata" not in page:
-                raise self._strange("can not list", _list_name(resource, namespace))
-            for item in page.get("items") or []:
-                # Only the list itself carries its items' kind.
-                items.append({"apiVersion": resource.api_version, "kind": resource.kind} | item)
+            items += resource.items(page, slim=slim)
             token = page["metadata"].get("continue")
             if not token:
                 return items, page["metadata"].get("resourceVersion", "")
             query = base | {"limit": str(CHUNK), "continue": token}
 
+    def first(self, resource: Resource, namespace: str | None, limit: int) -> tuple[Objects, bool]:
+        """Up to ``limit`` objects, and whether these are all. Not retried."""
+        page = self._page(resource, namespace, {"limit": str(min(limit, CHUNK))}, retry_for=0)
+        return resource.items(page), not page["metadata"].get("continue")
+
     def create(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Create ``obj``. Raises Conflict where it exists."""
         ref = resource.ref(obj)
         answer = self.request(
-            "POST", resource.path(ref.namespace), body=_typed(resource, obj), query=_dry(dry_run), on=str(ref)
+            "POST", resource.path(ref.namespace), body=resource.typed(obj), query=_dry(dry_run), on=str(ref)
         )
         return self._object(answer, ref)
 
     def replace(self, resource: Resource, obj: Object, *, dry_run: bool = False) -> Object:
         """Replace the object. If ``obj`` has a resourceVersion, raises Conflict where it changed since."""
         ref = resource.ref(obj)
-        body = _typed(resource, obj)
+        body = resource.typed(obj)
         return self._object(self.request("PUT", ref.path, body=body, query=_dry(dry_run), on=str(ref)), ref)
 
     def merge_patch(self, ref: Ref, patch: Object, *, dry_run: bool = False, subresource: str = "") -> Object:
@@ -189,7 +198,7 @@ class Api:
         :func:`capi_llm.kube.apply.apply`, which writes only what differs.
         """
         query = {"fieldManager": manager, "force": "true" if force else "false"} | _dry(dry_run)
-        body = _typed(ref.resource, obj)
+        body = ref.resource.typed(obj)
         answer = self.request(
             "PATCH",
             ref.path,
@@ -245,7 +254,7 @@ class Api:
             query={**query, "watch": "1"},
             read_timeout=read_timeout,
             what="can not watch",
-            on=_list_name(resource, namespace),
+            on=resource.in_words(namespace),
         )
 
     def uid(self) -> str:
@@ -271,9 +280,9 @@ class Api:
             raise self._strange("can not read the version", self.server)
         return str(answer["gitVersion"])
 
-    def server_clock(self) -> float:
+    def server_clock(self, timeout: float = 30.0) -> float:
         """The server's time of day (seconds since the epoch, whole seconds)."""
-        return self._transport.server_clock()
+        return self._transport.server_clock(timeout)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -284,6 +293,17 @@ class Api:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _page(
+        self, resource: Resource, namespace: str | None, query: Mapping[str, str], retry_for: float | None
+    ) -> Object:
+        where = resource.in_words(namespace)
+        page = self.request(
+            "GET", resource.path(namespace), query=query, on=where, what="can not list", retry_for=retry_for
+        )
+        if not isinstance(page, dict) or "metadata" not in page:
+            raise self._strange("can not list", where)
+        return page
 
     def _object(self, answer: Any, ref: Ref) -> Object:
         if not isinstance(answer, dict):
@@ -300,13 +320,5 @@ class Api:
         )
 
 
-def _typed(resource: Resource, obj: Object) -> Object:
-    return {"apiVersion": resource.api_version, "kind": resource.kind} | obj
-
-
 def _dry(dry_run: bool) -> dict[str, str]:
     return {"dryRun": "All"} if dry_run else {}
-
-
-def _list_name(resource: Resource, namespace: str | None) -> str:
-    return f"{resource} in {namespace}" if namespace and resource.namespaced else str(resource)

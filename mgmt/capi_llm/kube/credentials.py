@@ -1,26 +1,29 @@
 """Who we are to an API server, by the rules of kubeconfig files.
 
 The ``kubernetes`` package reads the file and runs its exec plugins and token refreshes;
-nothing else of that package is used. It takes 0.3 s to import, so that only happens
-when a kubeconfig is opened.
+nothing else of that package is used. Its import takes longer than most requests, so a
+kubeconfig that needs none of this is read without it: :mod:`capi_llm.kube.plain`. Keys that
+the file holds stay in memory: the package would put them into temporary files, which stay
+for ever where the process is killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
+import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import urllib3
 import yaml
 
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.kube import plain
 
 _log = logging.getLogger(__name__)
 
@@ -40,11 +43,20 @@ class Credentials:
         self.context = context
         self._lock = threading.Lock()
         self._read_at = time.monotonic()
-        self._configuration = _load(path, context)
-        self.server: str = self._configuration.host.rstrip("/")
+        self._plain = plain.read(path, context)
+        self._configuration: Any = None
+        self._tls: ssl.SSLContext | None = None
+        if self._plain is None:
+            self._configuration, self._tls = _load(path, context)
+        host: str = self._plain.server if self._plain else self._configuration.host
+        self.server = host.rstrip("/")
 
     def headers(self) -> dict[str, str]:
         """Headers that log in; a token that has expired is refreshed first."""
+        with self._lock:
+            known = self._plain
+        if known is not None:
+            return {"authorization": f"Bearer {known.token}"} if known.token else {}
         with self._lock, _complaints() as complaints:
             entries = list(self._configuration.auth_settings().values())
         if complaints:
@@ -56,29 +68,28 @@ class Credentials:
         with self._lock:
             if time.monotonic() - self._read_at < RELOAD_SECONDS:
                 return False
-            self._configuration = _load(self.path, self.context)
+            found = plain.read(self.path, self.context)
+            # Only then: what can not be read must leave what we had.
+            self._configuration, self._tls = (None, None) if found else _load(self.path, self.context)
+            self._plain = found
             self._read_at = time.monotonic()
             return True
 
     def pool(self, size: int) -> urllib3.PoolManager:
         """A connection pool that trusts the server and shows our client certificate."""
         with self._lock:
-            conf = self._configuration
-        arguments: dict[str, Any] = {
-            "maxsize": size,
-            "cert_reqs": "CERT_REQUIRED" if conf.verify_ssl else "CERT_NONE",
-            "ca_certs": conf.ssl_ca_cert,
-            "cert_file": conf.cert_file,
-            "key_file": conf.key_file,
-        }
+            known, conf, tls = self._plain, self._configuration, self._tls
+        if known is not None:
+            return urllib3.PoolManager(maxsize=size, ssl_context=known.tls)
+        arguments: dict[str, Any] = {"maxsize": size, "ssl_context": tls}
         if conf.tls_server_name:
             arguments["server_hostname"] = conf.tls_server_name
-        if conf.proxy and not _loopback(self.server) and not _bypass(conf):
+        if conf.proxy and not plain.loopback(self.server) and not _bypass(conf):
             return urllib3.ProxyManager(conf.proxy, **arguments)
         return urllib3.PoolManager(**arguments)
 
 
-def _load(path: Path, context: str | None) -> Any:
+def _load(path: Path, context: str | None) -> tuple[Any, ssl.SSLContext]:
     from kubernetes.client.configuration import Configuration
     from kubernetes.config.config_exception import ConfigException
     from kubernetes.config.kube_config import load_kube_config
@@ -87,18 +98,70 @@ def _load(path: Path, context: str | None) -> Any:
         raise NotFound("there is no kubeconfig", on=str(path))
     configuration = Configuration()
     try:
-        with _complaints() as complaints:
+        with _nothing_on_disk(), _complaints() as complaints:
             load_kube_config(  # type: ignore[no-untyped-call]
                 str(path), context=context, client_configuration=configuration
             )
-        if complaints:
-            raise ConfigException(complaints[0])
+            if complaints:
+                raise ConfigException(complaints[0])
+            return configuration, _tls(configuration)
     except (ConfigException, yaml.YAMLError, ValueError, TypeError, AttributeError, OSError) as error:
         # The YAML parser's own text quotes lines of the file, keys among them.
         why = "it is not YAML" if isinstance(error, yaml.YAMLError) else str(error).splitlines()[0]
         where = f"{path}, context {context}" if context else str(path)
         raise BadInput("the kubeconfig can not be used", on=where, why=why) from None
-    return configuration
+
+
+def _tls(conf: Any) -> ssl.SSLContext:
+    """Whom to trust, and our certificate. Raises ValueError where one of them can not be used."""
+    tls = urllib3.util.create_urllib3_context(
+        cert_reqs=ssl.CERT_REQUIRED if conf.verify_ssl else ssl.CERT_NONE
+    )
+    if not conf.verify_ssl:
+        tls.check_hostname = False
+        tls.verify_mode = ssl.CERT_NONE
+    try:
+        if conf.ssl_ca_cert:
+            tls.load_verify_locations(conf.ssl_ca_cert)
+        else:
+            tls.load_default_certs()
+    except ssl.SSLError as error:
+        raise ValueError(f"its certificate-authority is no certificate: {error.reason}") from error
+    try:
+        if conf.cert_file:
+            tls.load_cert_chain(conf.cert_file, conf.key_file)
+    except ssl.SSLError as error:
+        raise ValueError(f"its client certificate and key can not be used: {error.reason}") from error
+    return tls
+
+
+_LOADING = threading.Lock()
+
+
+@contextlib.contextmanager
+def _nothing_on_disk() -> Iterator[None]:
+    """Have the library keep in memory what it would put into temporary files (Linux only)."""
+    from kubernetes.config import kube_config
+
+    handles: list[int] = []
+
+    def keep(content: str | bytes, *_: object, **__: object) -> str:
+        handles.append(os.memfd_create("kubeconfig"))
+        with open(handles[-1], "wb", closefd=False) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        return f"/proc/self/fd/{handles[-1]}"
+
+    with _LOADING:
+        name = "_create_temp_file_with_content"
+        before = getattr(kube_config, name)
+        if hasattr(os, "memfd_create"):
+            setattr(kube_config, name, keep)
+        try:
+            yield
+        finally:
+            setattr(kube_config, name, before)
+            for handle in handles:
+                os.close(handle)
 
 
 @contextlib.contextmanager
@@ -117,15 +180,6 @@ def _complaints() -> Iterator[list[str]]:
         yield found
     finally:
         logging.getLogger().removeHandler(collector)
-
-
-def _loopback(server: str) -> bool:
-    """Proxies from the environment are never meant for this machine itself."""
-    host = urlsplit(server).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _bypass(configuration: Any) -> bool:

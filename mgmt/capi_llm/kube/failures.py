@@ -19,7 +19,9 @@ from typing import Any
 
 import urllib3.exceptions as http
 
+from capi_llm import secret_names
 from capi_llm.errors import ApiError, Conflict, Forbidden, Gone, Invalid, NotFound, Unauthorized, Unavailable
+from capi_llm.secret_names import GONE
 
 _DENIED = re.compile(r"admission webhook .* denied|ValidatingAdmissionPolicy", re.DOTALL)
 # What does not fit the schema is a 400 where it is created, and a 500 where it is applied.
@@ -122,11 +124,30 @@ def never_arrived(error: Exception) -> bool:
 
 
 def scrub(message: str, sent: Any) -> str:
-    """``message`` without the values of a Secret in ``sent``: validation errors quote what they got."""
-    if isinstance(sent, Mapping) and sent.get("kind") == "Secret":
-        for value in sorted(_secret_values(sent), key=len, reverse=True):
-            message = message.replace(value, "***")
-    return message
+    """``message`` without secrets: validation errors quote what they got.
+
+    Those are the values of a Secret in ``sent``, what ``sent`` says under the name of a secret
+    (a class variable, for one), and what the message itself quotes for a field so named.
+    """
+    if isinstance(sent, Mapping):
+        values = _secret_values(sent) if sent.get("kind") == "Secret" else _named_values(sent)
+        for value in sorted({text for text in values if len(text) > 2}, key=len, reverse=True):
+            message = message.replace(json.dumps(value)[1:-1], GONE).replace(value, GONE)
+    return secret_names.hide_refused(message)
+
+
+def _named_values(value: Any, *, hidden: bool = False) -> Iterator[str]:
+    """Every text below ``value`` that stands under the name of a secret."""
+    if isinstance(value, Mapping):
+        named = isinstance(value.get("name"), str) and secret_names.secret(value["name"])
+        for key, item in value.items():
+            own = secret_names.secret(str(key)) or (named and key == "value")
+            yield from _named_values(item, hidden=hidden or own)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _named_values(item, hidden=hidden)
+    elif hidden and isinstance(value, str):
+        yield value
 
 
 def _secret_values(secret: Mapping[str, Any]) -> Iterator[str]:

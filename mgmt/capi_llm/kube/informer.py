@@ -236,7 +236,9 @@ class Informer:
     # ------------------------------------------------------------------ list and watch
 
     def _list(self) -> None:
-        items, version = self._api.list_at(self.resource, self.namespace, self._selector, retry_for=0)
+        items, version = self._api.list_at(
+            self.resource, self.namespace, self._selector, retry_for=0, slim=True
+        )
         changes = self._store.replace(items, version)
         with self._lock:
             self._synced, self._error = True, None

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from capi_llm.errors import BadInput
 from capi_llm.files import write_private
 
 Kubeconfig = dict[str, Any]
@@ -58,6 +59,21 @@ def server_of(path: Path) -> str:
         return str(clusters[0]["cluster"]["server"])
     except (OSError, yaml.YAMLError, LookupError, TypeError, AttributeError):
         return ""
+
+
+def contexts_of(path: Path) -> tuple[list[str], str]:
+    """The names of the file's contexts, and of its current one. Raises BadInput where it can not be read."""
+    try:
+        data = yaml.safe_load(path.read_text()) or {}
+        names = [str(item["name"]) for item in data.get("contexts") or []]
+        return names, str(data.get("current-context") or "")
+    except OSError as error:
+        why = error.strerror or str(error)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        why = "it is not YAML"  # the parser's own words quote lines of the file, keys among them
+    except (LookupError, TypeError, AttributeError):
+        why = "it is not a kubeconfig"
+    raise BadInput("the kubeconfig can not be used", on=str(path), why=why)
 
 
 def write(path: Path, text: str) -> None:

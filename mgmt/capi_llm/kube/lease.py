@@ -58,18 +58,25 @@ class LeaseLock:
         live = self._api.find(self.ref)
         try:
             if live is None:
-                self._lease = self._api.create(LEASES, self._body(None))
+                self._lease = self._write("POST", LEASES.path(self.ref.namespace), self._body(None))
             elif self._expired(live):
                 _log.info("taking over %s from %s", self.ref, _holder(live))
-                self._lease = self._api.replace(LEASES, self._body(live))
+                self._lease = self._write("PUT", self.ref.path, self._body(live))
             else:
                 raise self._refused(live)
         except Conflict:
-            raise self._refused(self._api.find(self.ref) or {}) from None
+            now = self._api.find(self.ref) or {}
+            if (now.get("spec") or {}).get("holderIdentity") != self._identity:
+                raise self._refused(now) from None
+            self._lease = now  # our own first try, whose answer was lost
         self._lost = None
         self._stop.clear()
         self._thread = threading.Thread(target=self._renew, name=f"lease {self.ref}", daemon=True)
         self._thread.start()
+
+    def _write(self, method: str, path: str, body: Object) -> Object:
+        made: Object = self._api.request(method, path, body=body, on=str(self.ref), idempotent=True)
+        return made
 
     def check(self) -> None:
         """Raise Refused if the lock was lost meanwhile. To be called before a long step."""

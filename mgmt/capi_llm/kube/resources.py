@@ -49,6 +49,23 @@ class Resource:
         namespace = (metadata.get("namespace") or "default") if self.namespaced else None
         return Ref(self, metadata.get("name") or "", namespace)
 
+    def typed(self, obj: Object) -> Object:
+        """``obj`` with apiVersion and kind."""
+        return {"apiVersion": self.api_version, "kind": self.kind} | obj
+
+    def items(self, page: Object, *, slim: bool = False) -> list[Object]:
+        """The objects of a list, of which only the list itself carries the kind; ``slim``: without
+        managedFields."""
+        items = page.get("items") or []
+        if slim:
+            for item in items:
+                item["metadata"].pop("managedFields", None)
+        return [self.typed(item) for item in items]
+
+    def in_words(self, namespace: str | None) -> str:
+        """The list of this kind, for messages."""
+        return f"{self} in {namespace}" if namespace and self.namespaced else str(self)
+
     def __str__(self) -> str:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 

@@ -123,6 +123,7 @@ class Transport:
         on: str,
         idempotent: bool = False,
         retry_for: float | None = None,
+        accept: str = "application/json",
     ) -> Answer:
         """Send one request and return its answer. ``timeout`` and ``retry_for`` are in seconds.
 
@@ -136,7 +137,7 @@ class Transport:
             return idempotent or failures.never_arrived(error)
 
         def once() -> Answer:
-            return self._once(method, path, query, body, content_type, timeout, what, on)
+            return self._once(method, path, query, body, content_type, timeout, what, on, accept)
 
         if limit <= 0:
             return once()
@@ -167,10 +168,11 @@ class Transport:
         timeout: float,
         what: str,
         on: str,
+        accept: str,
     ) -> Answer:
         limits = urllib3.Timeout(connect=min(timeout, _CONNECT_SECONDS), read=timeout)
         started = time.monotonic()
-        response = self._send(method, path, query, body, content_type, limits, what, on)
+        response = self._send(method, path, query, body, content_type, limits, what, on, accept)
         took = (time.monotonic() - started) * 1000
         _log.debug(
             "%s %s %s", method, path, response.status, extra={"ms": round(took), "query": dict(query or {})}
@@ -187,6 +189,7 @@ class Transport:
         timeout: urllib3.Timeout,
         what: str,
         on: str,
+        accept: str = "application/json",
         *,
         preload: bool = True,
     ) -> urllib3.BaseHTTPResponse:
@@ -194,7 +197,7 @@ class Transport:
         data = None if body is None else json.dumps(body).encode()
         for attempt in (1, 2):
             headers = self._credentials.headers()
-            headers |= {"User-Agent": f"capi-llm/{versions.CLI}", "Accept": "application/json"}
+            headers |= {"User-Agent": f"capi-llm/{versions.CLI}", "Accept": accept}
             if data is not None:
                 headers["Content-Type"] = content_type
             try:
@@ -243,9 +246,11 @@ class Transport:
             why=f"the API server is still starting ({error.why})",
         )
 
-    def server_clock(self) -> float:
+    def server_clock(self, timeout: float = 30.0) -> float:
         """The API server's time of day in seconds since the epoch, at a resolution of one second."""
-        answer = self.exchange("GET", "/version", what="can not ask", on=self.server, idempotent=True)
+        answer = self.exchange(
+            "GET", "/version", what="can not ask", on=self.server, idempotent=True, timeout=timeout
+        )
         try:
             return parsedate_to_datetime(answer.headers["Date"]).timestamp() + 0.5
         except (KeyError, ValueError):
