@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,15 @@ from capi_llm.errors import BadInput, CapiLlmError, Invalid, NotFound, Refused, 
 from capi_llm.kube.apply import apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, MACHINES, Object, Ref, Resource
+from capi_llm.kube.resources import (
+    CLUSTERS,
+    KUBEADM_CONTROL_PLANES,
+    MACHINE_DEPLOYMENTS,
+    MACHINES,
+    Object,
+    Ref,
+    Resource,
+)
 from capi_llm.waiting import Status, Waiter, pending, ready, until
 
 pytestmark = pytest.mark.sandbox
@@ -86,6 +95,18 @@ def test_webhooks_accept_the_classes_and_a_second_apply_writes_nothing(
     assert described.variables == classes.describe_folder(folder).variables
 
 
+def test_a_dry_run_of_a_class_asks_the_webhooks_also_where_nothing_differs(
+    api: Counting, namespace: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = classes.shipped_class(CLASS)
+    assert folder is not None
+    classes.apply_folder(api, folder, namespace)
+    with caplog.at_level(logging.DEBUG, logger="capi_llm.kube.transport"):
+        classes.apply_folder(api, folder, namespace, dry_run=True)
+    asked = [record.args for record in caplog.records if record.args and record.args[0] == "PATCH"]  # type: ignore[index]
+    assert len(asked) == len(folder.objects)
+
+
 def test_life_of_a_cluster(api: Counting, informers: Informers, namespace: str, tmp_path: Path) -> None:
     with_class(api, namespace)
     wanted = spec("demo", namespace, workers="1..3", variables=["nodeLabels.team=search"])
@@ -109,8 +130,8 @@ def test_life_of_a_cluster(api: Counting, informers: Informers, namespace: str, 
             create.create(api, spec("demo", namespace, workers="2..3"))
 
     text = kubeconfig.fetch(api, "demo", namespace)
-    path = kubeconfig.save(text, "demo", tmp_path)
-    assert path == tmp_path / "kubeconfig-demo.yaml"
+    path = kubeconfig.save(text, "demo", namespace, tmp_path)
+    assert path == tmp_path / f"kubeconfig-{namespace}.demo.yaml"
     assert path.stat().st_mode & 0o777 == 0o600
     assert yaml.safe_load(text)["kind"] == "Config"
 
@@ -264,6 +285,41 @@ def test_deletion_that_hangs_says_who_holds_it(api: Counting, informers: Informe
         create.wait_ready(informers, "held", namespace, timeout=5)
     api.merge_patch(ref, {"metadata": {"finalizers": []}})
     assert delete.leftovers(api, "held", namespace) == []
+
+
+def test_what_cluster_api_lost_sight_of_is_let_go(
+    api: Counting, informers: Informers, namespace: str
+) -> None:
+    """As when the API server dies while the topology is made: see ``clusters.abandoned``."""
+    with_class(api, namespace)
+    create.create(api, spec("lost", namespace, workers="0"))
+    ref = Ref(CLUSTERS, "lost", namespace)
+    _until_reconciled(api, ref)
+    infrastructure = Resource("infrastructure.cluster.x-k8s.io", "v1beta1", "devclusters", "DevCluster")
+    for kind in (KUBEADM_CONTROL_PLANES, infrastructure):
+        (real,) = api.list(kind, namespace)
+        again = {
+            "metadata": {
+                "name": "lost-again",
+                "namespace": namespace,
+                "labels": real["metadata"]["labels"],
+                "finalizers": list(real["metadata"].get("finalizers", [])),
+            },
+            "spec": real["spec"],
+        }
+        api.create(kind, again)
+        api.delete(Ref(kind, "lost-again", namespace))
+        assert deleting(api.get(Ref(kind, "lost-again", namespace))), "its finalizer is to hold it"
+    # One that somebody else holds is not ours to let go.
+    held = Ref(infrastructure, "lost-and-held", namespace)
+    api.create(infrastructure, {**again, "metadata": {
+        **again["metadata"], "name": held.name, "finalizers": ["example.com/mine"]}})  # fmt: skip
+    api.delete(held)
+
+    delete.delete(informers, "lost", namespace, timeout=60)
+    assert api.list(KUBEADM_CONTROL_PLANES, namespace) == []
+    assert [obj["metadata"]["name"] for obj in api.list(infrastructure, namespace)] == [held.name]
+    api.merge_patch(held, {"metadata": {"finalizers": None}})
 
 
 def test_cluster_that_kubectl_applied_is_first_class(

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capi_llm.clusters import specfile
+from capi_llm.clusters import specfile, topology
+from capi_llm.clusters.difference import differences
 from capi_llm.clusters.spec import (
     ClusterSpec,
     Given,
     Pool,
     Range,
     from_flags,
+    keep_apart,
     merge,
     parse_pool,
     parse_workers,
 )
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.fields import HostNetwork
 
 CLASS = "docker-llm-clusterclass"
 
@@ -163,20 +167,22 @@ def test_file_and_flags() -> None:
     ("change", "hint"),
     [
         ("workerz: 1", "did you mean 'workers'"),
-        ("controlPlane: 1", "did you mean 'control-plane'"),
+        ("controlplane: 1", "did you mean 'controlPlane'"),
         ("label: {a: b}", "did you mean 'labels'"),
         ("set: {a: b}", "did you mean 'variables'"),
         ("pools: [{name: a, workers: 1, klass: b}]", r"did you mean 'pools\[0\].class'"),
         ("pools: [{name: a}]", r"pools\[0\]: workers is missing"),
         ("pools: {a: 1}", "pools: it has to be a list"),
-        ("pools: [{name: a, workers: 3..1}]", r"demo.yaml: pools\[0\].workers"),
+        ("pools: [{name: a, workers: 3..1}]", r"demo.yaml:4: pools\[0\].workers"),
         ("version: 1.33", "in quotes"),
         ("workers: true", "not a text"),
         ("control-plane: three", "not a number"),
         ("control-plane: true", "not a number"),
+        ("controlPlane: 1\ncontrol-plane: 3", "demo.yaml:5: control-plane: it differs from controlPlane"),
+        ("name: 7", "in quotes: '7'"),
         ("labels: [a]", "labels: it has to be a map"),
         ("labels: {a: {b: c}}", "labels.a"),
-        ("memory: 4", "demo.yaml: memory"),
+        ("memory: 4", "demo.yaml:4: memory"),
         ("pods: 10.0.0.1/8", "10.0.0.0/8"),
         ("name: demo\nname: demo2", "'name' is there twice"),
         ("metadata: {name: other}", "differs from metadata.name"),
@@ -262,3 +268,89 @@ def test_flags_and_the_file_they_stand_for_make_one_spec(
     text = yaml.safe_dump(head | specfile.render(by_flags))
     by_file = merge(specfile.parse(text, "x.yaml"), Given(), default_class=CLASS)
     assert by_file == by_flags
+
+
+# Defaults from settings
+
+
+def test_settings_fill_in_what_neither_file_nor_flags_say() -> None:
+    defaults = Given(
+        cluster_class="team/docker-llm-clusterclass",
+        namespace="team",
+        workers=Range(2, 4),
+        cpu="8",
+        labels={"team": "a", "tier": "x"},
+        variables={"cni": "cilium", "nodeLabels": {"a": "b"}},
+    )
+    file = specfile.parse(FILE, "demo.yaml")
+    flags = from_flags(namespace="mine", variables=["nodeLabels.c=d"])
+    made = merge(file, flags, default_class=CLASS, defaults=defaults)
+    assert made.namespace == "mine"
+    assert made.cluster_class == "in-memory-llm-clusterclass"  # the file's
+    assert made.pools[0].cpu == "8"
+    assert made.labels == {"team": "search", "tier": "x"}
+    assert made.variables["nodeLabels"] == {"a": "b", "c": "d"}
+    bare = merge(None, from_flags(name="demo"), default_class=CLASS, defaults=defaults)
+    assert (bare.cluster_class, bare.namespace) == ("team/docker-llm-clusterclass", "team")
+    assert bare.pools == (Pool("md-0", 2, 4, "default-worker", "8", "4Gi"),)
+    assert bare.given == {"name"}
+    assert specfile.render(bare, only_given=True) == {"name": "demo"}
+
+
+def test_a_first_pool_that_is_said_does_not_meet_the_default_number_of_workers() -> None:
+    made = merge(
+        None,
+        from_flags(name="demo", pools=["md-0=1..2"]),
+        default_class=CLASS,
+        defaults=Given(workers=Range(5, 5, True)),
+    )
+    assert made.pools[0].range == Range(1, 2)
+
+
+def test_defaults_are_not_compared_with_a_cluster_that_is_there() -> None:
+    have = merge(None, from_flags(name="demo", labels=["team=a"]), default_class=CLASS)
+    defaults = Given(
+        version="v1.32.0",
+        pods="10.8.0.0/16",
+        workers=Range(2, 2, True),
+        labels={"tier": "x"},
+        variables={"cni": "none"},
+    )
+    want = merge(None, from_flags(name="demo", labels=["team=b"]), default_class=CLASS, defaults=defaults)
+    assert [found.field for found in differences(have, want)] == ["label team"]
+    assert json.loads(topology.intent(want))["labels"] == {"team": "b"}
+
+
+def test_networks_that_were_said_keep_apart_from_those_of_the_host() -> None:
+    hosts = (HostNetwork("192.168.0.0/16", "interface eth0"), HostNetwork("10.244.0.0/16", "docker0"))
+    keep_apart(spec(), hosts)  # nobody said the default
+    keep_apart(spec(pods="172.20.0.0/16"), hosts)
+    text = "apiVersion: capi-llm.dev/v1alpha1\nkind: ClusterSpec\nname: demo\npods: 172.20.0.0/16\n"
+    text += "services: 192.168.7.0/24\n"
+    in_file = merge(specfile.parse(text, "demo.yaml"), Given(), default_class=CLASS)
+    settings = Given(pods="192.168.0.0/16", places={"pods": "capi-llm.yaml:4: cluster.pods"})
+    in_settings = merge(None, from_flags(name="demo"), default_class=CLASS, defaults=settings)
+    for wanted, place, free in (
+        (spec(pods="192.168.0.0/16"), "--pods: '192.168.0.0/16'", "172.20.0.0/16"),
+        (in_file, "demo.yaml:5: services: '192.168.7.0/24'", "10.96.0.0/24"),
+        (in_settings, "capi-llm.yaml:4: cluster.pods: '192.168.0.0/16'", "172.20.0.0/16"),
+    ):
+        with pytest.raises(BadInput, match="overlaps with a network of this machine") as caught:
+            keep_apart(wanted, hosts)
+        assert place in caught.value.what
+        assert caught.value.fix == f"use {free}"
+
+
+def test_a_pool_whose_name_leaves_no_room_is_named() -> None:
+    with pytest.raises(BadInput, match=r"--pool: 'a+' is too long"):
+        spec(pools=["a" * 50 + "=1"])
+
+
+def test_the_former_spelling_is_read() -> None:
+    text = "apiVersion: capi-llm.dev/v1alpha1\nkind: ClusterSpec\nname: demo\n"
+    text += "service-domain: a.b\ncontrol-plane: 3\n"
+    found = specfile.parse(text, "demo.yaml")
+    assert (found.service_domain, found.control_plane) == ("a.b", 3)
+    cluster = topology.manifest(merge(found, Given(), default_class=CLASS))
+    cluster["metadata"]["annotations"][topology.INTENT] = '{"control-plane": 3}'
+    assert "control_plane" in topology.spec_of(cluster).given

@@ -178,9 +178,9 @@ def test_differences_name_a_command_that_exists() -> None:
     )
     assert found["workers of pool md-0"] == "capi-llm scale demo --workers 2..6"
     assert found["workers of pool gpu"] == "capi-llm scale demo --workers 1 --pool gpu"
+    assert found["version"] == "capi-llm upgrade cluster demo --to v1.32.0"
     assert found["pods"] == "capi-llm delete-cluster demo --yes, then this command again"
     for field in (
-        "version",
         "control-plane",
         "class",
         "cpu of pool md-0",

@@ -5,8 +5,8 @@ it to one Cluster object with a topology. What was asked for is kept on the obje
 annotation ``capi-llm.dev/intent``; what is there is always read from the object's topology,
 so that a Cluster that kubectl applied is as good as one of ours::
 
-    fields      one value at a time: names, networks, quantities, ranges
-    spec        flags and defaults -> ClusterSpec
+    given       what the user said, by flags, in a file or in settings
+    spec        given and defaults -> ClusterSpec
     specfile    the file of -f
     topology    ClusterSpec -> Cluster object, and back
     difference  what differs, and the command that changes it

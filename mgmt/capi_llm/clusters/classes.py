@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from capi_llm.clusters import fields
+from capi_llm import documents, fields, secret_names
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.contract import capi
 from capi_llm.errors import BadInput, NotFound
@@ -22,8 +22,6 @@ from capi_llm.kube.resources import CLUSTER_CLASSES, Object, Ref
 from capi_llm.waiting import Status, Waiter, pending, until
 
 SHIPPED = "capi_llm.clusterclasses"
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -111,7 +109,9 @@ def apply_folder(
     Raises Invalid where a webhook refuses it, which it does for a template that was changed
     while in use: such a template needs a new name.
     """
-    done = apply(api, [_in_namespace(obj, namespace) for obj in folder.objects], dry_run=dry_run)
+    objects = [_in_namespace(obj, namespace) for obj in folder.objects]
+    # A dry run is asked for to see the webhooks at work too.
+    done = apply(api, objects, dry_run=dry_run, admission=dry_run)
     if not dry_run:
         ref = Ref(CLUSTER_CLASSES, folder.name, namespace)
 
@@ -225,10 +225,16 @@ def _typed(value: Any, schema: Mapping[str, Any], where: str) -> Any:
     if wanted in types and (
         not isinstance(value, types[wanted]) or (isinstance(value, bool) and wanted != "boolean")
     ):
-        raise BadInput(f"{where}: {value!r} is not of type {wanted}")
+        raise BadInput(f"{where}: {_shown(value, where)} is not of type {wanted}")
     if schema.get("enum") and value not in schema["enum"]:
+        if secret_names.on_path(where):
+            raise BadInput(f"{where}: it is none of the values that the class allows")
         raise fields.unknown(f"{where}: value", str(value), [str(item) for item in schema["enum"]])
     return value
+
+
+def _shown(value: Any, where: str) -> str:
+    return secret_names.GONE if secret_names.on_path(where) else repr(value)
 
 
 def _variable(name: str, definition: Mapping[str, Any]) -> Variable:
@@ -247,10 +253,10 @@ def _folder(texts: Iterable[tuple[str, str]], readme: str, source: str) -> Class
     objects: list[Object] = []
     for name, text in texts:
         try:
-            documents = [doc for doc in yaml.load_all(text, Loader=_LOADER) if doc is not None]
+            found = documents.manifests(text)
         except yaml.YAMLError as error:
-            raise BadInput(f"{name} is not YAML", on=source, why=" ".join(str(error).split())) from error
-        for document in documents:
+            raise BadInput(f"{name} is not YAML", on=source, why=documents.problem(error)) from None
+        for document in found:
             if not isinstance(document, dict) or not (document.get("metadata") or {}).get("name"):
                 raise BadInput(f"{name} holds something that is not a Kubernetes object", on=source)
             objects.append(document)

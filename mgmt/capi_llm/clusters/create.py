@@ -20,16 +20,20 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
 from capi_llm.waiting import Status, Waiter, failed, until
 
+Verdict = Callable[[tree.ClusterView, tree.Objects], Status]
+"""Whether a cluster is as it was asked for, from its tree and what the tree was built from."""
+
 _SEEN = 10.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What :func:`create` did; ``spec`` is what the cluster is by now."""
+    """What :func:`create` did; ``spec`` is what the cluster is by now, ``obj`` as the server has it."""
 
     action: Literal["created", "unchanged"]
     ref: Ref
     spec: ClusterSpec
+    obj: Object
 
 
 def create(
@@ -37,10 +41,19 @@ def create(
 ) -> Outcome:
     """Create the cluster of ``spec``; where it exists, compare and write nothing.
 
+    Raises what :func:`prepare` and :func:`ensure` raise.
+    """
+    spec = prepare(api, spec, folder=folder, waiter=waiter)
+    return ensure(api, spec, api.find(Ref(CLUSTERS, spec.name, spec.namespace)))
+
+
+def prepare(
+    api: Api, spec: ClusterSpec, *, folder: ClassFolder | None = None, waiter: Waiter | None = None
+) -> ClusterSpec:
+    """``spec`` in the types of its class, which is there afterwards: what is the same for any name.
+
     ``folder`` is a class to apply first (``--class-dir``). Raises BadInput for a variable or
-    worker class that the ClusterClass lacks, NotFound for a missing class or namespace,
-    Refused where the cluster exists with other values (naming each and the command that
-    changes it) or is being deleted, Invalid where a webhook refuses it.
+    worker class that the ClusterClass lacks, NotFound for a missing class or namespace.
     """
     if api.find(Ref(NAMESPACES, spec.namespace)) is None:
         raise NotFound(
@@ -51,18 +64,25 @@ def create(
         spec = classes.check(spec, classes.describe_folder(folder))
         where = spec.cluster_class.rpartition("/")[0] or spec.namespace
         classes.apply_folder(api, folder, where, waiter=waiter)
-    spec = classes.check(spec, classes.find(api, spec.cluster_class, spec.namespace))
+    return classes.check(spec, classes.find(api, spec.cluster_class, spec.namespace))
+
+
+def ensure(api: Api, spec: ClusterSpec, existing: Object | None) -> Outcome:
+    """Create the cluster of a prepared ``spec``, or compare with the ``existing`` one and write nothing.
+
+    Raises Refused where it exists with other values (naming each and the command that changes
+    it) or is being deleted, Invalid where a webhook refuses it.
+    """
     ref = Ref(CLUSTERS, spec.name, spec.namespace)
-    existing = api.find(ref)
     if existing is None:
         try:
-            _create(api, ref, manifest(spec))
+            made = _create(api, ref, manifest(spec))
         except Conflict:
             # Someone else made it between the two requests, or our first try did and its answer was lost.
             existing = api.get(ref)
         else:
-            return Outcome("created", ref, spec)
-    return Outcome("unchanged", ref, compare(existing, spec))
+            return Outcome("created", ref, spec, made)
+    return Outcome("unchanged", ref, compare(existing, spec), existing)
 
 
 def compare(existing: Object, want: ClusterSpec) -> ClusterSpec:
@@ -92,15 +112,17 @@ def compare(existing: Object, want: ClusterSpec) -> ClusterSpec:
     return have
 
 
-def _create(api: Api, ref: Ref, obj: Object) -> None:
-    api.request(
+def _create(api: Api, ref: Ref, obj: Object) -> Object:
+    made: Object = api.request(
         "POST",
         ref.resource.path(ref.namespace),
         body=obj,
         query={"fieldManager": MANAGER, "fieldValidation": "Strict"},
         what="can not create",
         on=str(ref),
+        idempotent=True,  # where the answer of a first try was lost, the second is a Conflict
     )
+    return made
 
 
 def wait_ready(
@@ -112,12 +134,13 @@ def wait_ready(
     waiter: Waiter | None = None,
     on_tree: Callable[[tree.ClusterView], None] = lambda view: None,
     extra: Sequence[Resource] = (),
+    verdict: Verdict | None = None,
 ) -> tree.ClusterView:
     """Wait until the control plane and all workers are ready; ``on_tree`` hears every change.
 
-    ``timeout`` is in seconds; ``extra`` are kinds of control planes besides kubeadm's. Raises
-    NotFound where there is no such Cluster, TimedOut with the root cause, CapiLlmError where
-    it failed for good or was deleted meanwhile.
+    ``timeout`` is in seconds; ``extra`` are kinds of control planes besides kubeadm's;
+    ``verdict`` may ask for more than that. Raises NotFound where there is no such Cluster,
+    TimedOut with the root cause, CapiLlmError where it failed for good or was deleted meanwhile.
     """
     ref = Ref(CLUSTERS, name, namespace)
     caught_up = False
@@ -128,7 +151,8 @@ def wait_ready(
         if not caught_up:
             _catch_up(informers, ref)
             caught_up = True
-        view = tree.find(tree.collect(informers, namespace, extra), name, namespace)
+        objects = tree.collect(informers, namespace, extra)
+        view = tree.find(objects, name, namespace)
         if view is None:
             return failed("it does not exist any more")
         if view != latest:
@@ -136,7 +160,7 @@ def wait_ready(
             on_tree(view)
         if view.phase == "Deleting":
             return failed("it is being deleted", cause=view.status.cause)
-        return view.status
+        return verdict(view, objects) if verdict else view.status
 
     bell = replace(waiter or Waiter(), wakeup=informers.wakeup)
     until(probe, what=f"cluster {namespace}/{name}", timeout=timeout, waiter=bell)

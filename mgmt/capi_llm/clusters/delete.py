@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from capi_llm.clusters import kubeconfig
+from capi_llm.clusters import abandoned, kubeconfig
 from capi_llm.clusters.tree import CLUSTER_NAME, CONTROL_PLANES
 from capi_llm.contract import capi
 from capi_llm.contract.conditions import deleting
 from capi_llm.errors import CapiLlmError, Refused, TimedOut
+from capi_llm.files import sweep
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
@@ -80,7 +81,8 @@ def delete(
     ref = Ref(CLUSTERS, name, namespace)
     cluster = api.find(ref)
     if cluster is None:
-        if not _forget(name, kubeconfigs):
+        released = abandoned.release(api, name, namespace, (*CONTROL_PLANES, *extra))
+        if not _forget(name, namespace, kubeconfigs) and not released:
             known = [CLUSTERS.ref(obj) for obj in api.list(CLUSTERS)]
             raise kubeconfig.unknown_cluster(name, namespace, known)
         return
@@ -92,6 +94,7 @@ def delete(
             '--type merge -p \'{"spec":{"paused":false}}\'',
         )
     uid = cluster["metadata"]["uid"]
+    may_be_abandoned = (*CONTROL_PLANES, *extra, *_infrastructure_kind(api, cluster))
     if not deleting(cluster):
         _settle(api, ref, min(timeout, _SETTLE), waiter)
         api.delete(ref, uid=uid)
@@ -103,8 +106,10 @@ def delete(
         if found != seen:
             seen = found
             on_leftovers(found)
+        orphaned = all(item.ref.resource != CLUSTERS for item in found)
+        if orphaned and api.find(ref) is None:
+            abandoned.release(api, name, namespace, may_be_abandoned)
         if found:
-            orphaned = all(item.ref.resource != CLUSTERS for item in found)
             return pending(_still_there(found), cause=_ORPHANED if orphaned else "")
         # The informer may be behind; the server has the last word.
         now = api.find(ref)
@@ -122,7 +127,7 @@ def delete(
         orphaned = held and all(item.ref.resource != CLUSTERS for item in held)
         why = "; ".join([*([_ORPHANED] if orphaned else []), *map(_held, held)])
         raise TimedOut(what, why=why or error.why, fix=_FIX) from None
-    _forget(name, kubeconfigs)
+    _forget(name, namespace, kubeconfigs)
 
 
 def _settle(api: Api, ref: Ref, timeout: float, waiter: Waiter | None) -> None:
@@ -180,6 +185,14 @@ def _infrastructure(informers: Informers, name: str, namespace: str) -> Iterator
             yield Leftover(ref, True, capi.held_by(obj), capi.waits_for(obj))
 
 
+def _infrastructure_kind(api: Api, cluster: Object) -> tuple[Resource, ...]:
+    reference = (cluster.get("spec") or {}).get("infrastructureRef")
+    try:
+        return (Discovery(api).resource_for(reference),) if reference else ()
+    except CapiLlmError:
+        return ()
+
+
 def _still_there(found: Sequence[Leftover]) -> str:
     """One line: what is left, and what the first that is on its way out waits for."""
     counts = Counter(item.ref.resource.kind for item in found)
@@ -195,10 +208,11 @@ def _held(item: Leftover) -> str:
     return f"{item.ref} is held by {item.holders}{detail}" if item.holders else f"{item.ref} is going"
 
 
-def _forget(name: str, kubeconfigs: Path | None) -> bool:
+def _forget(name: str, namespace: str, kubeconfigs: Path | None) -> bool:
     if kubeconfigs is None:
         return False
-    target = kubeconfig.path(name, kubeconfigs)
+    target = kubeconfig.path(name, namespace, kubeconfigs)
     existed = target.exists()
     target.unlink(missing_ok=True)
+    sweep(kubeconfigs, target.name)
     return existed

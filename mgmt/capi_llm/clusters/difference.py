@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from capi_llm import secret_names
 from capi_llm.clusters.spec import ClusterSpec, Pool
 from capi_llm.clusters.topology import CPU, MEMORY, pool_entry
 from capi_llm.kube.resources import CLUSTERS
@@ -42,7 +43,7 @@ def _of_cluster(have: ClusterSpec, want: ClusterSpec) -> Iterator[Difference]:
         "cluster_class": patch.topology(
             {"class": name} | ({"classNamespace": namespace} if "/" in asked else {})
         ),
-        "version": patch.topology({"version": want.version}),
+        "version": _upgrade(want),
         "control_plane": patch.topology({"controlPlane": {"replicas": want.control_plane}}),
         "pods": again,
         "services": again,
@@ -98,14 +99,19 @@ def _of_pool(
 def _of_maps(have: ClusterSpec, want: ClusterSpec) -> Iterator[Difference]:
     patch = _Patch(have)
     for key, value in want.labels.items():
+        if f"labels.{key}" in want.defaulted:
+            continue
         if have.labels.get(key) != value:
             old = have.labels.get(key, "not set")
             yield Difference(f"label {key}", old, value, patch.label(key, value))
     for key, value in want.variables.items():
+        if f"variables.{key}" in want.defaulted:
+            continue
         now = have.variables.get(key)
         if not _within(value, now):
             new = {**now, **value} if isinstance(now, dict) and isinstance(value, dict) else value
-            yield Difference(f"variable {key}", _short(now), _short(new), patch.variable(key, new))
+            shown = (_short(now), _short(new)) if not _hidden(key, now, new) else ("another value", "another")
+            yield Difference(f"variable {key}", *shown, patch.variable(key, new))
 
 
 class _Patch:
@@ -129,6 +135,8 @@ class _Patch:
     def variable(self, name: str, value: Any) -> str:
         # A merge patch replaces a list, so all of it has to be there.
         whole = {**self._have.variables, name: value}
+        if any(_hidden(key, item) for key, item in whole.items()):
+            return self._kubectl("edit")  # a command line is no place for a secret
         return self.topology({"variables": [{"name": key, "value": item} for key, item in whole.items()]})
 
     def _json_patch(self, operation: Mapping[str, Any]) -> str:
@@ -140,8 +148,27 @@ class _Patch:
 
 
 def _capi_llm(spec: ClusterSpec, verb: str) -> str:
-    namespace = "" if spec.namespace == "default" else f" --namespace {spec.namespace}"
-    return f"capi-llm {verb} {spec.name}{namespace}"
+    return f"capi-llm {verb} {spec.name}{_in(spec)}"
+
+
+def _upgrade(spec: ClusterSpec) -> str:
+    return f"capi-llm upgrade cluster {spec.name} --to {spec.version}{_in(spec)}"
+
+
+def _in(spec: ClusterSpec) -> str:
+    return "" if spec.namespace == "default" else f" --namespace {spec.namespace}"
+
+
+def _hidden(name: str, *values: Any) -> bool:
+    """Whether the variable ``name`` holds a secret, as its name or that of a key in it says."""
+    if secret_names.secret(name):
+        return True
+    return any(
+        _hidden(str(key), item)
+        for value in values
+        if isinstance(value, dict | list)
+        for key, item in (value.items() if isinstance(value, dict) else (("", item) for item in value))
+    )
 
 
 def _within(want: Any, have: Any) -> bool:

@@ -55,6 +55,11 @@ def of_cluster(api: Api, name: str, namespace: str = "default") -> list[Event]:
     return sorted(found, key=lambda event: event.time)
 
 
+def everywhere(api: Api) -> list[Event]:
+    """Every event of every namespace, newest last."""
+    return sorted(map(_event, api.list(EVENTS)), key=lambda event: event.time)
+
+
 def _references(obj: Object) -> set[tuple[str, str]]:
     spec = obj.get("spec") or {}
     references = [spec.get("infrastructureRef"), (spec.get("bootstrap") or {}).get("configRef")]

@@ -3,8 +3,8 @@
 ::
 
     from_flags(...) ─┐
-                     ├─ merge ─► ClusterSpec ─► topology.manifest
-    specfile.load  ──┘
+    specfile.load  ──┼─ merge ─► ClusterSpec ─► topology.manifest
+    settings.cluster ┘
 
 A :class:`Given` holds only what the user said; a :class:`ClusterSpec` holds everything and
 remembers in ``given`` which of it was said.
@@ -12,39 +12,39 @@ remembers in ``given`` which of it was said.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-from capi_llm import versions
-from capi_llm.clusters import fields
+from capi_llm import fields, versions
+from capi_llm.clusters.given import Given as Given
+from capi_llm.clusters.given import PoolGiven as PoolGiven
+from capi_llm.clusters.given import from_flags as from_flags
+from capi_llm.clusters.given import no_duplicates as no_duplicates
+from capi_llm.clusters.given import parse_pool as parse_pool
 from capi_llm.errors import BadInput
+from capi_llm.fields import HostNetwork
+from capi_llm.fields import Range as Range
+from capi_llm.fields.quantities import DEFAULT_WORKERS
+from capi_llm.settings.words import (
+    DEFAULT_CONTROL_PLANE,
+    DEFAULT_CPU,
+    DEFAULT_MEMORY,
+    DEFAULT_NAMESPACE,
+    DEFAULT_PODS,
+    DEFAULT_SERVICES,
+)
+from capi_llm.settings.words import DEFAULT_DOMAIN as DEFAULT_DOMAIN
+
+parse_workers = fields.workers
 
 FIRST_POOL = "md-0"
 """The pool that every cluster has and that ``--workers`` is about."""
 
 DEFAULT_WORKER = "default-worker"
-DEFAULT_WORKERS = "1..3"
-DEFAULT_PODS = "192.168.0.0/16"
-DEFAULT_SERVICES = "10.96.0.0/24"
-DEFAULT_DOMAIN = "cluster.local"
-DEFAULT_CPU = "2"
-DEFAULT_MEMORY = "4Gi"
 
 SUFFIX = 18
 """Characters that Cluster API adds to ``CLUSTER-POOL`` in a machine's name: three times ``-xxxxx``."""
-
-
-class Range(NamedTuple):
-    """How many machines: ``minimum`` to ``maximum`` for an autoscaler, or ``fixed``."""
-
-    minimum: int
-    maximum: int
-    fixed: bool = False
-
-    def __str__(self) -> str:
-        return str(self.minimum) if self.fixed else f"{self.minimum}..{self.maximum}"
 
 
 @dataclass(frozen=True)
@@ -69,180 +69,140 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class PoolGiven:
-    """A pool as the user said it; empty fields were not said."""
-
-    name: str
-    range: Range
-    worker_class: str = ""
-    cpu: str = ""
-    memory: str = ""
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a user said, by flags or in a file, each value checked by itself. None: not said."""
-
-    name: str | None = None
-    namespace: str | None = None
-    cluster_class: str | None = None
-    version: str | None = None
-    pods: str | None = None
-    services: str | None = None
-    service_domain: str | None = None
-    control_plane: int | None = None
-    workers: Range | None = None
-    cpu: str | None = None
-    memory: str | None = None
-    pools: tuple[PoolGiven, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    variables: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class ClusterSpec:
     """A whole cluster. ``labels`` and ``variables`` are only those that were said.
 
     ``cluster_class`` is ``NAME`` in the cluster's own namespace or ``NAMESPACE/NAME``.
     ``given`` names the fields of :class:`Given` that the user said, of pools also ``pools.NAME``
-    and ``pools.NAME.WORD``; it does not take part in comparisons of two specs.
+    and ``pools.NAME.WORD``. ``defaulted`` names the labels and variables (``labels.KEY``,
+    ``variables.NAME``) that settings added. ``places`` is where fields were said. These three do
+    not take part in comparisons of two specs.
     """
 
     name: str
-    namespace: str = "default"
+    namespace: str = DEFAULT_NAMESPACE
     cluster_class: str = ""
     version: str = versions.WORKLOAD_KUBERNETES
     pods: str = DEFAULT_PODS
     services: str = DEFAULT_SERVICES
     service_domain: str = DEFAULT_DOMAIN
-    control_plane: int = 1
+    control_plane: int = DEFAULT_CONTROL_PLANE
     pools: tuple[Pool, ...] = (Pool(FIRST_POOL, 1, 3),)
     labels: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     given: frozenset[str] = field(default=frozenset(), compare=False)
+    defaulted: frozenset[str] = field(default=frozenset(), compare=False)
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def pool(self, name: str) -> Pool | None:
         return next((pool for pool in self.pools if pool.name == name), None)
 
 
-def parse_workers(text: str, where: str = "--workers") -> Range:
-    """``1..3`` (an autoscaler's range) or ``2`` (fixed). Raises BadInput."""
-    match = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", text.strip())
-    if match is None:
-        numbers = re.findall(r"\d+", text)
-        close = "..".join(numbers) if 1 <= len(numbers) <= 2 else DEFAULT_WORKERS
-        raise BadInput(
-            f"{where}: {text!r} is not a number of machines", why="it is MIN..MAX or N", fix=f"use {close}"
-        )
-    low = int(match[1])
-    high = int(match[2]) if match[2] else low
-    if low > high:
-        raise BadInput(f"{where}: {text} has its minimum above its maximum", fix=f"use {high}..{low}")
-    if high > fields.MOST_MACHINES:
-        raise BadInput(f"{where}: {text} is more than the {fields.MOST_MACHINES} machines a cluster can have")
-    if high == 0 and match[2]:
-        raise BadInput(f"{where}: {text} leaves nothing to scale", fix="use 0 or 0..1")
-    return Range(low, high, fixed=not match[2])
-
-
-def parse_pool(text: str, where: str = "--pool") -> PoolGiven:
-    """``NAME=MIN..MAX[:CLASS]``, e.g. ``gpu=0..2:gpu-worker``. Raises BadInput."""
-    name, equals, rest = text.partition("=")
-    if not equals:
-        raise BadInput(
-            f"{where}: {text!r} is not NAME=MIN..MAX[:CLASS]", fix=f"{where} {name}=0..2:gpu-worker"
-        )
-    span, colon, worker_class = rest.partition(":")
-    fields.dns_label(name, where)
-    if colon:
-        fields.dns_label(worker_class, f"{where} {name}")
-    return PoolGiven(name, parse_workers(span, f"{where} {name}"), worker_class)
-
-
-def from_flags(
+def merge(
+    file: Given | None,
+    flags: Given,
     *,
-    name: str | None = None,
-    namespace: str | None = None,
-    cluster_class: str | None = None,
-    version: str | None = None,
-    pods: str | None = None,
-    services: str | None = None,
-    service_domain: str | None = None,
-    control_plane: int | None = None,
-    workers: str | None = None,
-    cpu: str | None = None,
-    memory: str | None = None,
-    pools: Iterable[str] = (),
-    labels: Iterable[str] = (),
-    variables: Iterable[str] = (),
-) -> Given:
-    """The flags of ``new-cluster`` as they were typed. Raises BadInput that names the flag."""
-    parsed = tuple(parse_pool(text) for text in pools)
-    no_duplicates(parsed, "--pool")
-    return Given(
-        name=None if name is None else fields.dns_label(name, "NAME"),
-        namespace=None if namespace is None else fields.dns_label(namespace, "--namespace"),
-        cluster_class=None if cluster_class is None else fields.class_name(cluster_class, "--class"),
-        version=None if version is None else fields.kubernetes_version(version, "--version"),
-        pods=None if pods is None else fields.cidr(pods, "--pods"),
-        services=None if services is None else fields.cidr(services, "--services"),
-        service_domain=None
-        if service_domain is None
-        else fields.dns_subdomain(service_domain, "--service-domain"),
-        control_plane=None
-        if control_plane is None
-        else fields.control_plane(control_plane, "--control-plane"),
-        workers=None if workers is None else parse_workers(workers),
-        cpu=None if cpu is None else fields.cpu(cpu, "--cpu"),
-        memory=None if memory is None else fields.memory(memory, "--memory"),
-        pools=parsed,
-        labels=dict(fields.label(*fields.key_value(text, "--label"), "--label") for text in labels),
-        variables=fields.variables(variables),
-    )
+    default_class: str,
+    class_namespace: str = "",
+    defaults: Given | None = None,
+) -> ClusterSpec:
+    """Flags over file over ``defaults`` (of settings) over built-in ones. Maps and pools are merged by name.
 
-
-def no_duplicates(pools: Iterable[PoolGiven], where: str) -> None:
-    """Raise BadInput where two pools have one name."""
-    seen: set[str] = set()
-    for pool in pools:
-        if pool.name in seen:
-            raise BadInput(f"{where}: pool {pool.name!r} is there twice")
-        seen.add(pool.name)
-
-
-def merge(file: Given | None, flags: Given, *, default_class: str, class_namespace: str = "") -> ClusterSpec:
-    """Flags over file over defaults. Labels, variables and pools are merged by name.
-
+    What only ``defaults`` say holds for new clusters and is not compared with one that is there.
     ``class_namespace`` is where the default class is; empty where it is in the cluster's.
     Raises BadInput where nothing names the cluster, or values do not fit each other.
     """
-    file = file or Given()
+    file, defaults = file or Given(), defaults or Given()
     if flags.name and file.name and flags.name != file.name:
         raise BadInput(
-            "the command names one cluster and the file another", why=f"{flags.name!r} and {file.name!r}"
+            "the command names one cluster and the file another",
+            why=f"{flags.name!r} and {file.name!r}",
+            fix="leave one of them out",
         )
+    said = _said(file, flags)
+    if "name" not in said:
+        raise BadInput("the cluster has no name", fix="capi-llm new-cluster NAME, or `name:` in the file")
+    whole = _under(defaults, said)
+    plain = {
+        word: value for word, value in whole.items() if word not in ("workers", "cpu", "memory", "pools")
+    }
+    if class_namespace and whole.get("namespace", class_namespace) != class_namespace:
+        default_class = f"{class_namespace}/{default_class}"
+    spec = ClusterSpec(**({"cluster_class": default_class} | plain))
+    maps = {"labels": spec.labels, "variables": spec.variables}
+    added = {
+        f"{word}.{key}" for word, items in maps.items() for key in items if key not in said.get(word, ())
+    }
+    places = {
+        word: source.places.get(word, word)
+        for word in ("pods", "services")
+        for source in (defaults, file, flags)
+        if getattr(source, word) is not None
+    }
+    return check(
+        replace(spec, pools=_pools(whole), given=_given(said), defaulted=frozenset(added), places=places)
+    )
+
+
+def _said(file: Given, flags: Given) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for word in Given.__dataclass_fields__:
         value = getattr(flags, word)
         said[word] = getattr(file, word) if value is None else value
+    del said["places"]
     said["pools"] = _merge_pools(file.pools, flags.pools)
     said["labels"] = {**file.labels, **flags.labels}
     said["variables"] = _merge_variables(file.variables, flags.variables)
-    said = {word: value for word, value in said.items() if value not in (None, (), {})}
-    if "name" not in said:
-        raise BadInput("the cluster has no name", fix="capi-llm new-cluster NAME, or `name:` in the file")
-    plain = {word: value for word, value in said.items() if word not in ("workers", "cpu", "memory", "pools")}
-    if class_namespace and said.get("namespace", class_namespace) != class_namespace:
-        default_class = f"{class_namespace}/{default_class}"
-    spec = ClusterSpec(**({"cluster_class": default_class} | plain))
-    return check(replace(spec, pools=_pools(said), given=_given(said)))
+    return {word: value for word, value in said.items() if value not in (None, (), {})}
+
+
+def _under(defaults: Given, said: Mapping[str, Any]) -> dict[str, Any]:
+    """``said`` with what ``defaults`` have besides."""
+    whole = {
+        word: value
+        for word in Given.__dataclass_fields__
+        if word not in ("name", "pools", "places") and (value := getattr(defaults, word)) not in (None, {})
+    }
+    if any(pool.name == FIRST_POOL for pool in said.get("pools", ())):
+        whole.pop("workers", None)
+    whole |= said
+    for word, merged in (
+        ("labels", {**defaults.labels, **said.get("labels", {})}),
+        ("variables", _merge_variables(defaults.variables, said.get("variables", {}))),
+    ):
+        if merged:
+            whole[word] = merged
+    return whole
+
+
+def keep_apart(spec: ClusterSpec, hosts: Iterable[HostNetwork]) -> None:
+    """Raise BadInput where a network that somebody said overlaps with one of ``hosts``.
+
+    One that nobody said is left alone: the clusters of a sandbox have no real network.
+    """
+    hosts = tuple(hosts)
+    if spec.places.get("pods"):
+        fields.apart(spec.pods, spec.places["pods"], hosts, pod=True, beside=spec.services)
+    if spec.places.get("services"):
+        fields.apart(spec.services, spec.places["services"], hosts, pod=False, beside=spec.pods)
 
 
 def check(spec: ClusterSpec) -> ClusterSpec:
     """``spec``, if its values fit each other. Raises BadInput."""
-    fields.networks(spec.pods, spec.services)
+    fields.networks(
+        spec.pods,
+        spec.services,
+        pods_at=spec.places.get("pods", "--pods"),
+        services_at=spec.places.get("services", "--services"),
+    )
     for pool in spec.pools:
         longest = 63 - SUFFIX - 1 - len(pool.name)
+        if longest < 1:
+            raise BadInput(
+                f"--pool: {pool.name!r} is too long",
+                why="machines are called CLUSTER-POOL-xxxxx-xxxxx-xxxxx, at most 63 characters",
+                fix=f"use a short name, e.g. {pool.name[:10].rstrip('-')!r}",
+            )
         if len(spec.name) > longest:
             raise BadInput(
                 f"NAME: {spec.name!r} is too long",
@@ -250,7 +210,10 @@ def check(spec: ClusterSpec) -> ClusterSpec:
                 fix=f"use at most {longest} characters, e.g. {spec.name[:longest].rstrip('-')!r}",
             )
     if sum(pool.maximum for pool in spec.pools) > fields.MOST_MACHINES:
-        raise BadInput(f"all pools together are more than {fields.MOST_MACHINES} machines")
+        raise BadInput(
+            f"--workers and --pool: all pools together are more than {fields.MOST_MACHINES} machines",
+            fix="make their maximums smaller",
+        )
     return spec
 
 
@@ -271,9 +234,11 @@ def _pools(said: Mapping[str, Any]) -> tuple[Pool, ...]:
     first = pools.pop(FIRST_POOL, None)
     if first and workers and first.range != workers:
         raise BadInput(
-            f"--workers and --pool {FIRST_POOL} contradict each other", why=f"{workers} and {first.range}"
+            f"--workers and --pool {FIRST_POOL} contradict each other",
+            why=f"{workers} and {first.range}",
+            fix="leave one of them out",
         )
-    first = first or PoolGiven(FIRST_POOL, workers or parse_workers(DEFAULT_WORKERS))
+    first = first or PoolGiven(FIRST_POOL, workers or fields.workers(DEFAULT_WORKERS))
     return tuple(
         Pool(
             pool.name,

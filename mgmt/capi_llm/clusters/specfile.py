@@ -18,51 +18,38 @@
     variables:
       cni: calico
 
-Unknown words are refused, with the path and the word that was probably meant.
+Unknown words are refused, with the line, the path and the word that was probably meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from capi_llm import versions
-from capi_llm.clusters import fields
-from capi_llm.clusters.spec import (
-    DEFAULT_WORKER,
-    ClusterSpec,
-    Given,
-    PoolGiven,
-    no_duplicates,
-    parse_pool,
-    parse_workers,
-)
+from capi_llm import documents, fields
+from capi_llm.clusters.given import Given, PoolGiven, no_duplicates, parse_pool
+from capi_llm.clusters.spec import DEFAULT_WORKER, ClusterSpec
+from capi_llm.documents import Document, Trail, dotted
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.fields.names import shown
+from capi_llm.settings import kinds
+from capi_llm.settings.sources import check_head
+from capi_llm.settings.words import CLUSTER, FORMER
 
 KIND = "ClusterSpec"
 
-WORDS = {
-    "name": "name",
-    "namespace": "namespace",
-    "class": "cluster_class",
-    "version": "version",
-    "pods": "pods",
-    "services": "services",
-    "service-domain": "service_domain",
-    "control-plane": "control_plane",
-    "workers": "workers",
-    "cpu": "cpu",
-    "memory": "memory",
-    "pools": "pools",
-    "labels": "labels",
-    "variables": "variables",
-}
-"""Words of the file and the fields of :class:`~capi_llm.clusters.spec.Given` that they fill."""
+_KINDS = {"name": kinds.NAME} | {word.word: word.kind for word in CLUSTER}
+WORDS = {"name": "name"} | {word.word: word.field for word in CLUSTER} | {"pools": "pools"}
+"""Words of the file and the fields of :class:`~capi_llm.clusters.given.Given` that they fill."""
 
-_POOL_WORDS = ("name", "workers", "class", "cpu", "memory")
+POOL_KINDS = {
+    "name": kinds.NAME,
+    "workers": kinds.WORKERS,
+    "class": kinds.NAME,
+    "cpu": kinds.CPU,
+    "memory": kinds.MEMORY,
+}
 _ALIASES = {
     "label": "labels",
     "pool": "pools",
@@ -72,44 +59,31 @@ _ALIASES = {
 }
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key that is there twice."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key!r} is there twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load(path: Path) -> Given:
     """Read ``path``. Raises NotFound where it is not there, BadInput where it is not such a file."""
     try:
-        text = path.read_text()
+        text = documents.read(path, "-f")
     except FileNotFoundError as error:
         raise NotFound("the file does not exist", on=str(path), fix="check -f") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput("the file can not be read", on=str(path), why=str(error)) from error
     return parse(text, path.name)
 
 
 def parse(text: str, source: str) -> Given:
     """The text of such a file; ``source`` names it in errors. Raises BadInput."""
-    try:
-        documents = [doc for doc in yaml.load_all(text, Loader=_Loader) if doc is not None]
-    except yaml.YAMLError as error:
-        raise BadInput("the file is not YAML", on=source, why=" ".join(str(error).split())) from error
-    if len(documents) != 1 or not isinstance(documents[0], dict):
+    return of_documents(documents.load(text, source), source)
+
+
+def of_documents(found: Sequence[Document], source: str) -> Given:
+    """The same of a file that was read already."""
+    if len(found) != 1 or not isinstance(found[0].data, dict):
         raise BadInput(
-            "the file has to hold one cluster", on=source, why=f"it holds {len(documents)} documents"
-            if len(documents) != 1 else "it is not a map of words and values",
-        )  # fmt: skip
-    return _Reader(source).read(documents[0])
+            f"{source}: the file has to hold one cluster",
+            why=f"it holds {len(found)} documents"
+            if len(found) != 1
+            else "it is not a map of words and values",
+            fix="one file for each cluster; docs/clusters.md shows one",
+        )
+    return _Reader(found[0]).read()
 
 
 def render(spec: ClusterSpec, *, only_given: bool = False) -> dict[str, Any]:
@@ -124,8 +98,8 @@ def render(spec: ClusterSpec, *, only_given: bool = False) -> dict[str, Any]:
         "version": spec.version,
         "pods": spec.pods,
         "services": spec.services,
-        "service-domain": spec.service_domain,
-        "control-plane": spec.control_plane,
+        "serviceDomain": spec.service_domain,
+        "controlPlane": spec.control_plane,
         "workers": str(first.range),
         "cpu": first.cpu,
         "memory": first.memory,
@@ -139,8 +113,8 @@ def render(spec: ClusterSpec, *, only_given: bool = False) -> dict[str, Any]:
             }
             for pool in listed
         ],
-        "labels": dict(spec.labels),
-        "variables": dict(spec.variables),
+        "labels": _said_of(spec, "labels", spec.labels, only_given),
+        "variables": _said_of(spec, "variables", spec.variables, only_given),
     }
     return {
         word: value
@@ -149,116 +123,94 @@ def render(spec: ClusterSpec, *, only_given: bool = False) -> dict[str, Any]:
     }
 
 
-class _Reader:
-    def __init__(self, source: str) -> None:
-        self._source = source
+def _said_of(spec: ClusterSpec, word: str, items: Mapping[str, Any], only_given: bool) -> dict[str, Any]:
+    return {
+        key: item for key, item in items.items() if not only_given or f"{word}.{key}" not in spec.defaulted
+    }
 
-    def read(self, data: Mapping[Any, Any]) -> Given:
-        head = {"apiVersion": versions.API_VERSION, "kind": KIND}
+
+class _Reader:
+    def __init__(self, document: Document) -> None:
+        self._document = document
+
+    def read(self) -> Given:
+        data: dict[str, Any] = self._document.data
+        source = self._document.source
         if data.get("kind") == "Cluster":
             raise BadInput(
-                "the file is a Cluster manifest, not a ClusterSpec",
-                on=self._source,
-                fix=f"capi-llm kubeconfig --management -- kubectl apply -f {self._source}",
+                f"{self._at('kind')} is a Cluster manifest's, not a ClusterSpec's",
+                fix=f"capi-llm kubeconfig --management -- kubectl apply -f {source}",
             )
-        for word, wanted in head.items():
-            if data.get(word) != wanted:
-                raise BadInput(
-                    f"{self._source}: {word} is {data.get(word)!r}", fix=f"write `{word}: {wanted}`"
-                )
-        self._known(data, {*WORDS, *head, "metadata"}, "")
-        values: dict[str, Any] = {}
+        check_head(self._document, KIND)
+        self._known(data, (), {*WORDS, "apiVersion", "kind", "metadata"}, also=FORMER)
         metadata = self._map(data.get("metadata") or {}, "metadata")
-        self._known(metadata, {"name", "namespace"}, "metadata.")
-        for word, value in [*metadata.items(), *data.items()]:
-            if word in WORDS and value is not None:
-                if word in metadata and values.get(WORDS[word], value) != value:
-                    raise BadInput(f"{self._at(word)}: it differs from metadata.{word}")
-                values[WORDS[word]] = self._value(word, value)
-        return Given(**values)
-
-    def _value(self, word: str, value: Any) -> Any:
-        where = self._at(word)
-        text: dict[str, Callable[[str, str], Any]] = {
-            "name": fields.dns_label,
-            "namespace": fields.dns_label,
-            "class": fields.class_name,
-            "version": fields.kubernetes_version,
-            "pods": fields.cidr,
-            "services": fields.cidr,
-            "service-domain": fields.dns_subdomain,
-            "workers": parse_workers,
-            "cpu": fields.cpu,
-            "memory": fields.memory,
+        self._known(metadata, ("metadata",), {"name", "namespace"})
+        said: dict[str, tuple[Trail, Any]] = {
+            word: (("metadata", word), value) for word, value in metadata.items() if value is not None
         }
-        if word in text:
-            return text[word](self._text(value, where), where)
-        if word == "control-plane":
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise BadInput(f"{where}: {value!r} is not a number", fix="use 1 or 3")
-            return fields.control_plane(value, where)
-        if word == "labels":
-            pairs = self._map(value, word).items()
-            return dict(
-                fields.label(str(key), self._text(item, f"{where}.{key}"), where) for key, item in pairs
-            )
-        if word == "variables":
-            return self._map(value, word)
-        return self._pools(value)
+        for key, value in data.items():
+            word = FORMER.get(key, key)
+            if word not in WORDS or value is None:
+                continue
+            if word in said and said[word][1] != value:
+                raise BadInput(
+                    f"{self._at(key)}: it differs from {dotted(said[word][0])}", fix="leave one of them out"
+                )
+            said[word] = ((key,), value)
+        values = {WORDS[word]: self._value(word, trail, value) for word, (trail, value) in said.items()}
+        places = {WORDS[word]: self._at(*trail) for word, (trail, _) in said.items()}
+        return Given(**values, places=places)
+
+    def _value(self, word: str, trail: Trail, value: Any) -> Any:
+        if word == "pools":
+            return self._pools(value)
+        return _KINDS[word].check(value, self._at(*trail))
 
     def _pools(self, value: Any) -> tuple[PoolGiven, ...]:
         if not isinstance(value, list):
-            raise BadInput(f"{self._at('pools')}: it has to be a list")
-        pools = tuple(self._pool(item, f"pools[{index}]") for index, item in enumerate(value))
+            raise BadInput(f"{self._at('pools')}: it has to be a list", fix="e.g. [gpu=0..2:gpu-worker]")
+        pools = tuple(self._pool(item, ("pools", index)) for index, item in enumerate(value))
         no_duplicates(pools, self._at("pools"))
         return pools
 
-    def _pool(self, value: Any, path: str) -> PoolGiven:
+    def _pool(self, value: Any, trail: Trail) -> PoolGiven:
         if isinstance(value, str):
-            return parse_pool(value, self._at(path))
-        item = self._map(value, path)
-        self._known(item, _POOL_WORDS, f"{path}.")
+            return parse_pool(value, self._at(*trail))
+        item = self._map(value, *trail)
+        self._known(item, trail, POOL_KINDS)
         for word in ("name", "workers"):
-            if word not in item:
-                raise BadInput(f"{self._at(path)}: {word} is missing", fix="e.g. gpu=0..2:gpu-worker")
-
-        def text(word: str, parse: Callable[[str, str], Any]) -> Any:
-            where = self._at(f"{path}.{word}")
-            return parse(self._text(item[word], where), where) if item.get(word) is not None else ""
-
+            if item.get(word) is None:
+                raise BadInput(f"{self._at(*trail)}: {word} is missing", fix="e.g. gpu=0..2:gpu-worker")
+        said = {
+            word: kind.check(item[word], self._at(*trail, word))
+            for word, kind in POOL_KINDS.items()
+            if item.get(word) is not None
+        }
         return PoolGiven(
-            text("name", fields.dns_label),
-            text("workers", parse_workers),
-            text("class", fields.dns_label),
-            text("cpu", fields.cpu),
-            text("memory", fields.memory),
+            said["name"], said["workers"], said.get("class", ""), said.get("cpu", ""), said.get("memory", "")
         )
 
-    def _at(self, path: str) -> str:
-        return f"{self._source}: {path}"
+    def _at(self, *trail: str | int) -> str:
+        return self._document.at(*trail)
 
-    def _map(self, value: Any, path: str) -> dict[str, Any]:
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise BadInput(f"{self._at(path)}: it has to be a map of words and values")
-        return value
+    def _map(self, value: Any, *trail: str | int) -> dict[str, Any]:
+        return kinds.mapping(value, self._at(*trail))
 
-    def _known(self, data: Mapping[Any, Any], known: Collection[str], prefix: str) -> None:
+    def _known(
+        self, data: Mapping[str, Any], above: Trail, known: Collection[str], *, also: Collection[str] = ()
+    ) -> None:
         for word in data:
-            if word in known:
+            if word in known or word in also:
                 continue
-            if not prefix and word in _ALIASES:
-                raise BadInput(
-                    f"{self._source}: the word {word!r} is not known", fix=f"did you mean {_ALIASES[word]!r}?"
-                )
-            raise fields.unknown(
-                f"{self._source}: the word", prefix + str(word), [prefix + item for item in known]
-            )
-
-    def _text(self, value: Any, where: str) -> str:
-        if isinstance(value, float):
+            place = self._at(*above, word).partition(": ")[0]
+            full = dotted((*above, word))
+            names = [dotted((*above, name)) for name in known]
+            close = _ALIASES.get(word, "") if not above else ""
+            close = close or fields.nearest(full, names)
             raise BadInput(
-                f"{where}: {value!r} is read as a number by YAML", fix=f"write it in quotes: '{value}'"
+                f"{place}: the word {shown(full)} is not known",
+                why=f"known are {', '.join(sorted(names))}",
+                fix=f"did you mean {close!r}?"
+                if close
+                else "remove it; `capi-llm config schema cluster` has every word",
             )
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise BadInput(f"{where}: {value!r} is not a text", fix="write it in quotes")
-        return str(value)

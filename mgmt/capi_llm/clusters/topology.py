@@ -10,6 +10,7 @@ from capi_llm import versions
 from capi_llm.clusters import specfile
 from capi_llm.clusters.spec import DEFAULT_DOMAIN, ClusterSpec, Pool
 from capi_llm.kube.resources import CLUSTERS, Object
+from capi_llm.settings.words import FORMER
 
 INTENT = f"{versions.GROUP}/intent"
 """Annotation of a Cluster: what the user said, as JSON in the words of ``-f FILE``."""
@@ -167,10 +168,11 @@ def spec_of(cluster: Object) -> ClusterSpec:
 
 def _said(annotations: Mapping[str, str]) -> Mapping[str, Any]:
     try:
-        said = json.loads(annotations.get(INTENT, "{}"))
+        said: Any = json.loads(annotations.get(INTENT, "{}"))
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    items: dict[str, Any] = said if isinstance(said, dict) else {}
+    return {FORMER.get(word, word): value for word, value in items.items()}
 
 
 def _topology(cluster: Object) -> Mapping[str, Any]:

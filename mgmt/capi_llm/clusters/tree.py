@@ -8,6 +8,7 @@ it wants, within its range. Cluster API's own ``Ready`` is true before the worke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -71,30 +72,36 @@ class Objects:
     machines: Sequence[Object] = ()
 
 
-def collect(source: Api | Informers, namespace: str | None, extra: Sequence[Resource] = ()) -> Objects:
-    """The objects, asked for now or as the informers know them. ``extra`` are more control plane kinds."""
+def collect(
+    source: Api | Informers, namespace: str | None, extra: Sequence[Resource] = (), *, timeout: float = 30.0
+) -> Objects:
+    """The objects, asked for now or as the informers know them. ``extra`` are more control plane kinds.
+
+    ``timeout`` (seconds) is for the first list of an informer.
+    """
 
     def items(resource: Resource) -> list[Object]:
         if isinstance(source, Informers):
-            return source.of(resource, namespace).items()
-        return source.list(resource, namespace)
+            return source.of(resource, namespace, timeout=timeout).items()
+        return source.list(resource, namespace, slim=True)
 
-    return Objects(
-        clusters=items(CLUSTERS),
-        control_planes=[obj for kind in (*CONTROL_PLANES, *extra) for obj in items(kind)],
-        machine_deployments=items(MACHINE_DEPLOYMENTS),
-        machines=items(MACHINES),
-    )
+    kinds = (MACHINES, CLUSTERS, MACHINE_DEPLOYMENTS, *CONTROL_PLANES, *extra)
+    with ThreadPoolExecutor(len(kinds), thread_name_prefix="list") as pool:
+        machines, clusters, deployments, *control_planes = pool.map(items, kinds)
+    return Objects(clusters, [obj for each in control_planes for obj in each], deployments, machines)
 
 
 def overview(objects: Objects) -> list[ClusterView]:
     """All clusters, by namespace and name."""
     deployments, machines = _by_cluster(objects.machine_deployments), _by_cluster(objects.machines)
+    control_planes: dict[tuple[str, str], list[Object]] = {}
+    for obj in objects.control_planes:
+        control_planes.setdefault(_key(obj), []).append(obj)
     views = []
     for cluster in sorted(objects.clusters, key=_key):
         own = Objects(
             (cluster,),
-            objects.control_planes,
+            control_planes.get(_control_plane_key(cluster), ()),
             deployments.get(_key(cluster), ()),
             machines.get(_key(cluster), ()),
         )
@@ -252,6 +259,11 @@ def _by_cluster(objects: Iterable[Object]) -> dict[tuple[str, str], list[Object]
 
 def _key(obj: Object) -> tuple[str, str]:
     return _namespace(obj), str(obj["metadata"]["name"])
+
+
+def _control_plane_key(cluster: Object) -> tuple[str, str]:
+    reference = (cluster.get("spec") or {}).get("controlPlaneRef") or {}
+    return _namespace(cluster), str(reference.get("name", ""))
 
 
 def _pool_name(deployment: Object) -> str:

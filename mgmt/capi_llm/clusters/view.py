@@ -70,11 +70,17 @@ class Node:
     children: tuple[Node, ...] = ()
 
 
-def nodes(cluster: ClusterView) -> Node:
-    """The tree of lines: cluster, infrastructure, control plane and pools with their machines."""
+def nodes(cluster: ClusterView, *, versions: bool = False) -> Node:
+    """The tree of lines: cluster, infrastructure, control plane and pools with their machines.
+
+    ``versions`` adds each machine's, as they differ in an upgrade.
+    """
 
     def machines(views: Iterable[MachineView]) -> tuple[Node, ...]:
-        return tuple(Node(f"Machine {each.name}", each.status) for each in views)
+        return tuple(
+            Node(f"Machine {each.name} {each.version}" if versions else f"Machine {each.name}", each.status)
+            for each in views
+        )
 
     plane = cluster.control_plane
     children = [
