@@ -1,0 +1,8 @@
+"""The series of scripts/soak: sandboxes that are killed at, starved and stopped, and what must be true after.
+
+life      one sandbox in a folder of its own, what must be true of it, and what must be left of it
+decoys    foreign processes that look like the sandbox's own and must outlive it
+kills     the command line is killed
+parts     the sandbox's processes are killed or stopped while a command waits
+machine   the disk is full, the clock is wrong
+"""
