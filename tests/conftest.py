@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from capi_llm import plane
@@ -19,6 +21,21 @@ from sandboxes import Sandbox, own_settings, running
 # A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that;
 # tests send it to themselves and to what they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long one input takes says more about the machine than about the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """What a command line in the test's own process switches on (-v) does not reach the next test."""
+    loggers = [logging.getLogger(), logging.getLogger("capi_llm")]
+    before = [(logger, list(logger.handlers), logger.level) for logger in loggers]
+    yield
+    for logger, handlers, level in before:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.fixture

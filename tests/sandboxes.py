@@ -59,9 +59,12 @@ def own_settings() -> Iterator[Settings]:
             Settings.from_environment(), state=folder / "state", kubeconfigs=folder / "kubeconfigs", plane=""
         )
         executables.bring(found)
-        yield found
-        for name in (path.name for path in (folder / "state" / "sandboxes").glob("*")):
-            plane.destroy(found, name=name)
+        try:
+            yield found
+        finally:
+            # Also after a failure: without the folder nothing would know which processes these are.
+            for name in [path.name for path in (folder / "state" / "sandboxes").glob("*")]:
+                plane.destroy(found, name=name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

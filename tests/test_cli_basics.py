@@ -24,7 +24,7 @@ import yaml
 from capi_llm import errors, versions
 from capi_llm.cli import console as console_module
 from capi_llm.cli.console import Console, StepReport, columns, data
-from capi_llm.cli.main import cli, run
+from capi_llm.cli.main import COMMANDS, cli, run
 from capi_llm.cli.options import State, confirm, pass_state, timeout, yes
 from capi_llm.cli.trees import lines
 from capi_llm.clusters.tree import Node
@@ -124,6 +124,28 @@ def test_help_and_version_import_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert f"capi-llm, version {versions.CLI}" in done.stdout
     assert len(helps) > 15
+
+
+def test_help_and_version_import_no_command() -> None:
+    source = (
+        "import sys\n"
+        "from capi_llm.cli.main import run\n"
+        "for args in (['--version'], ['--help'], ['-h'], ['bootstap']):\n"
+        "    run(args)\n"
+        "own = {name for name in sys.modules if name.startswith('capi_llm.cli.')}\n"
+        "names = {'main', 'console', 'options', 'lazy', 'names', 'streams'}\n"
+        "assert own == {f'capi_llm.cli.{name}' for name in names}, own\n"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_list_of_commands_says_what_they_say() -> None:
+    first = {
+        name: " ".join((command.help or "").split("\n\n")[0].split())
+        for name, command in cli.commands.items()
+    }
+    assert first == {name: entry.help for name, entry in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("path", [(), *command_paths(cli)], ids=" ".join)
@@ -460,7 +482,7 @@ def test_a_reader_that_has_gone_is_no_reason_to_complain(args: list[str]) -> Non
     finally:
         os.close(write)
     assert done.stderr == ""
-    assert done.returncode == 1
+    assert done.returncode == -signal.SIGPIPE  # as kubectl, and every program that does not ignore it
 
 
 def test_a_reader_that_goes_in_the_middle_is_no_reason_to_complain() -> None:
@@ -468,9 +490,41 @@ def test_a_reader_that_goes_in_the_middle_is_no_reason_to_complain() -> None:
     with started(program(body)) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(PATIENCE) == 1
+        assert process.wait(PATIENCE) == -signal.SIGPIPE
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "args",
+    [["version"], ["version", "-o", "json"], ["--help"], ["--version"], ["classes", "list"]],
+    ids=" ".join,
+)
+def test_data_that_can_not_be_written_is_a_failure_of_that(args: list[str], unbuffered: str) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            capi_llm(*args), stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env=env
+        )
+    assert done.returncode == 1
+    assert "the output can not be written (stdout): No space left on device\n  to go on: " in done.stderr
+    assert "capi-llm itself failed" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_messages_that_can_not_be_written_do_not_stop_the_work() -> None:
+    body = "def body():\n    for n in range(3): click.echo('…', err=True)\n    click.echo('done')\n"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program(body), stdout=subprocess.PIPE, stderr=full, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
+def test_a_closed_stdout_is_nothing_to_write_to() -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@" >&-', "sh", *capi_llm("version")], stderr=subprocess.PIPE, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])

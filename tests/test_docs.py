@@ -21,13 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
+import yaml
 
 from capi_llm import errors, settings, versions
 from capi_llm.cli.main import cli
 from capi_llm.clusters import classes
 from capi_llm.kube.resources import CLUSTERS
 from capi_llm.plane import SANDBOX as RECIPE
+from capi_llm.settings import schema, table
 from capi_llm.steps import budgets
 from capi_llm.tools import parts
 from sandboxes import Sandbox
@@ -295,9 +298,25 @@ def test_every_help_is_shown_whole() -> None:
 
 def test_every_variable_is_explained() -> None:
     text = (DOCS / "configuration.md").read_text()
-    names = set(re.findall(r"\b(?:CAPI_LLM|XDG)_[A-Z_]+", Path(settings.__file__).read_text()))
-    assert names
-    assert {name for name in names if name not in text} == set()
+    known = {table.CONFIG, *(name for name, _ in table.XDG.values())}
+    assert {name for name in known if name not in text} == set()
+    for setting in table.SETTINGS:
+        if setting.path.startswith("parts.executables."):
+            continue
+        value = str(setting.default).lower() if isinstance(setting.default, bool) else setting.default
+        default = setting.without if value is None else f"`{value}`"
+        variable = f" `{setting.variable}` " if setting.variable else " "
+        assert f"| `{setting.path}` |{variable}| {default} | {setting.help} |" in text
+    assert "CAPI_LLM_PART_KUBE_APISERVER" in text
+
+
+def test_the_example_of_settings_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = read(DOCS / "configuration.md").files["capi-llm.yaml"]
+    assert text.splitlines()[0] in (COMMANDS / "config.md").read_text()
+    (tmp_path / "capi-llm.yaml").write_text(text)
+    found = settings.load(tmp_path / "capi-llm.yaml", environ={"HOME": "/home/me"})
+    assert found.cluster["labels"] == {"team": "search"}
+    jsonschema.Draft202012Validator(schema.settings()).validate(yaml.safe_load(text))
 
 
 def test_every_exit_code_is_explained() -> None:

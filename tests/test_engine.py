@@ -395,6 +395,24 @@ def test_probe_all_shows_every_step_and_changes_nothing(ctx: Context) -> None:
     assert not any(step.applied for step in recipe)
 
 
+def test_a_glance_asks_once_for_what_steps_share(ctx: Context) -> None:
+    asked: list[str] = []
+
+    class Glances(Made):
+        def glance(self, ctx: Context) -> Status:
+            ctx.once("same", lambda: asked.append(self.name))
+            return ready("glanced at")
+
+    recipe = (Glances("a"), Glances("b", "a"))
+    results = engine.probe_all(recipe, ctx, glance=True)
+    assert [result.status.message for result in results] == ["glanced at", "glanced at"]
+    assert asked == ["a"]
+    assert [step.probed for step in recipe] == [0, 0]
+    for step in recipe:
+        step.glance(ctx)  # outside of a round nothing is remembered
+    assert asked == ["a", "a", "b"]
+
+
 def test_probe_all_shows_a_server_that_can_not_answer(ctx: Context) -> None:
     step = Made("a")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from capi_llm import versions
 from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
-from capi_llm.files import write_private
+from capi_llm.files import sweep, write_private
 from capi_llm.identity import (
     SCHEMA_VERSION,
     Identities,
@@ -159,7 +161,7 @@ def test_a_plane_file_is_private_and_so_is_a_folder_made_for_it(planes: Identiti
 
 
 def test_a_reader_never_sees_half_a_file(planes: Identities) -> None:
-    long = plane("demo", ports={f"port-{number}": number for number in range(2000)})
+    long = plane("demo", ports={f"port-{number}": number for number in range(1, 2000)})
     short = plane("demo")
     planes.save(short)
     ended = threading.Event()
@@ -187,6 +189,59 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
         write_private(path, "half\udcff")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+_BEGINS = """
+import os, sys, time
+from pathlib import Path
+from capi_llm import files
+os.fsync = lambda handle: (print("begun", flush=True), time.sleep(600))
+files.write_private(Path(sys.argv[1]), "secret")
+"""
+
+
+def test_what_a_killed_writer_has_begun_is_removed_and_nothing_of_one_that_lives(tmp_path: Path) -> None:
+    target, other = tmp_path / "file", tmp_path / "other"
+    writers = {}
+    for path in (target, other):
+        writers[path] = subprocess.Popen(
+            [sys.executable, "-c", _BEGINS, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        stdout = writers[path].stdout
+        assert stdout is not None
+        assert stdout.readline() == "begun\n"
+    try:
+        writers[target].kill()
+        writers[target].wait()
+        assert len(list(tmp_path.iterdir())) == 2
+        (mine,) = tmp_path.glob(".file.*")
+        assert stat.S_IMODE(mine.stat().st_mode) == 0o600
+        write_private(target, "new")
+        (its,) = set(tmp_path.iterdir()) - {target}
+        assert its.name.startswith(".other.")
+        sweep(tmp_path)
+        assert its.exists()
+        writers[other].kill()
+        writers[other].wait()
+        (tmp_path / ".other.notes").touch()
+        sweep(tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {"file", ".other.notes"}
+    finally:
+        for writer in writers.values():
+            writer.kill()
+            writer.wait()
+            assert writer.stdout is not None
+            writer.stdout.close()
+
+
+def test_a_damaged_plane_hides_no_other(planes: Identities) -> None:
+    planes.save(plane("good"))
+    for name, text in (("bad", "{"), ("newer", json.dumps({"schema_version": SCHEMA_VERSION + 1}))):
+        planes.path(name).write_text(text)
+    good, damaged = planes.sorted_out()
+    assert [item.name for item in good] == [item.name for item in planes.all()] == ["good"]
+    assert set(damaged) == {"bad", "newer"}
+    assert planes.names() == ["bad", "good", "newer"]
 
 
 def test_a_folder_that_can_not_be_written_to_is_told(tmp_path: Path) -> None:

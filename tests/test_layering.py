@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent / "mgmt" / "capi_llm"
 LAYERS = (
     {"__main__"},
     {"cli"},
+    {"rehearsal", "support"},
+    {"doctor", "live"},
     {"plane"},
     {"steps"},
     {"clusters"},
@@ -20,7 +22,7 @@ LAYERS = (
     {"tools"},
     {"kube", "shell", "http"},
     {"contract", "identity", "locks", "waiting", "settings"},
-    {"files", "versions", "errors"},
+    {"fields", "documents", "files", "secret_names", "versions", "errors"},
 )
 """From the top down. A layer imports from layers below it; tools of one layer may know each other."""
 
@@ -32,7 +34,8 @@ ONLY_IN = {
     "click": {"cli"},
     "rich": {"cli"},
     "supervisor": {"sandbox"},
-    "psutil": {"sandbox"},
+    "psutil": {"sandbox", "settings"},
+    "dotenv": {"settings"},
     "cryptography": {"sandbox"},
 }
 

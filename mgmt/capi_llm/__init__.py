@@ -13,7 +13,8 @@ The way through the package, from the top down::
     contract   what an object's status means
     waiting    one way to wait, for everything
     identity   which planes there are      locks   who works on them
-    settings   the only reader of the environment
+    settings   what capi-llm is told: capi-llm.yaml, .env, the environment
+    fields     one value at a time: is it well formed      documents  YAML with its lines
     files      private files      versions   every pin      errors   every way to fail
 
 A layer imports only from layers below it; ``tests/test_layering.py`` says so.

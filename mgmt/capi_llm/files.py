@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -16,14 +19,23 @@ def private_folder(path: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically with mode 0600, its folder 0700 if it has to be made."""
+_UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.new")
+
+
+def write_private(path: Path, content: str | bytes) -> None:
+    """Write ``content`` to ``path`` atomically with mode 0600, its folder 0700 if it has to be made.
+
+    Where the writer is killed, what it had begun stays until the next write, or :func:`sweep`.
+    """
     try:
         private_folder(path.parent)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        sweep(path.parent, path.name)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
         try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                with contextlib.suppress(OSError):  # not every network's disk can
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -37,3 +49,21 @@ def write_private(path: Path, text: str) -> None:
             why=error.strerror or str(error),
             fix="make the folder writable and check the space on its disk",
         ) from error
+
+
+def sweep(folder: Path, name: str = "") -> None:
+    """Remove what killed writers have left of ``name``, or of all files, in ``folder``.
+
+    A writer that lives holds a lock on what it writes.
+    """
+    with contextlib.suppress(OSError):
+        for left in list(folder.iterdir()):
+            match = _UNFINISHED.fullmatch(left.name)
+            if match and name in ("", match[1]):
+                _remove_unlocked(left)
+
+
+def _remove_unlocked(path: Path) -> None:
+    with contextlib.suppress(OSError), path.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()

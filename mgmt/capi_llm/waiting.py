@@ -110,6 +110,10 @@ class Cancel:
     def is_set(self) -> bool:
         return self._event.is_set()
 
+    def sleep(self, seconds: float) -> None:
+        """Return after ``seconds``, or as soon as the user asks to stop."""
+        self._event.wait(seconds)
+
     def check(self) -> None:
         """Raise :class:`Interrupted` if the user asked to stop."""
         if self._event.is_set():
@@ -120,13 +124,15 @@ class Cancel:
 class Waiter:
     """How to wait: the bell, the user's wish to stop, and who hears what is waited for.
 
-    ``interval`` (seconds) bounds the time between two looks where no bell rings.
+    ``interval`` (seconds) bounds the time between two looks where no bell rings, ``rest`` is
+    the least time between two looks where it rings all the time, for probes that look at much.
     """
 
     wakeup: Wakeup = field(default_factory=Wakeup)
     cancel: Cancel = field(default_factory=Cancel)
     report: Report = lambda status: None
     interval: float = 1.0
+    rest: float = 0.0
 
 
 def look(probe: Probe) -> Status:
@@ -168,7 +174,8 @@ def until(probe: Probe, *, what: str, timeout: float, waiter: Waiter | None = No
                     fix=status.fix
                     or "run the same command again to go on waiting, or give a longer --timeout",
                 )
-            waiter.wakeup.wait(rings, min(left, waiter.interval))
+            waiter.cancel.sleep(min(left, waiter.rest))
+            waiter.wakeup.wait(rings, max(0.0, min(left, waiter.interval) - waiter.rest))
     finally:
         waiter.cancel.detach(waiter.wakeup)
 

@@ -73,7 +73,7 @@ def test_kubectl_and_clusterctl_agree_with_status(sandbox: Sandbox, namespace: s
     assert f"capi-llm scale demo --namespace {namespace} --workers 2..4" in other.stderr
     assert writes(log, agent="capi-llm/", after=before) == []
 
-    saved = sandbox.settings.kubeconfigs / "kubeconfig-demo.yaml"
+    saved = sandbox.settings.kubeconfigs / f"kubeconfig-{namespace}.demo.yaml"
     assert saved.stat().st_mode & 0o777 == 0o600
     nodes = sandbox.cli(
         "kubeconfig", "demo", "-n", namespace, "--", "kubectl", "get", "nodes", "-o", "name"

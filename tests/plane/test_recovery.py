@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from capi_llm import plane
-from capi_llm.kube.resources import CLUSTERS, Ref
+from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, MACHINES, Ref
 from capi_llm.sandbox import ports, processes
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
@@ -93,6 +94,76 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         assert not saved.exists()
         assert all(ports.free(port) for port in assigned.values())
         assert not settings.state.exists()
+
+
+def test_api_server_and_etcd_die_during_every_wait(settings: Settings) -> None:
+    """Each command that waits goes on by itself, and what it promises is there in the end."""
+    with running(settings, "waits") as sandbox:
+        api, demo = sandbox.api, Ref(CLUSTERS, "demo", "default")
+
+        def start(*argv: str) -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                [sys.executable, "-m", "capi_llm", *argv],
+                env=sandbox.env, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+
+        def goes_on(command: subprocess.Popen[str], *victims: str) -> None:
+            assert command.poll() is None, "it was to wait"
+            kill(sandbox, *victims)
+            _, said = command.communicate(timeout=300)
+            assert command.returncode == 0, f"{command.args}: {said}"
+
+        def eventually(true: Callable[[], object], what: str) -> None:
+            until(
+                lambda: ready() if true() else pending("not yet"),
+                what=what, timeout=120, waiter=Waiter(interval=0.05),
+            )  # fmt: skip
+
+        def machines() -> int:
+            return len([item for item in api.list(MACHINES) if "deletionTimestamp" not in item["metadata"]])
+
+        def wanted(replicas: int) -> bool:
+            return [item["spec"]["replicas"] for item in api.list(MACHINE_DEPLOYMENTS)] == [replicas]
+
+        both = "kube-apiserver", "etcd"
+
+        command = start("new-cluster", "demo", "--workers", "1..3")
+        eventually(lambda: api.find(demo), "the cluster object")
+        goes_on(command, *both)
+        assert machines() == 2
+
+        command = start("scale", "demo", "--workers", "3")
+        eventually(lambda: wanted(3), "the wish for three machines")
+        goes_on(command, *both)
+        assert machines() == 4
+
+        sandbox.cli("scale", "demo", "--workers", "5", "--no-wait")
+        command = start("wait", "cluster", "demo")
+        assert command.stderr is not None
+        command.stderr.readline()
+        goes_on(command, *both)
+        assert machines() == 6
+
+        kill(sandbox, "kube-apiserver")
+        command = start("wait", "plane")
+        assert command.stderr is not None
+        command.stderr.readline()
+        goes_on(command, "etcd")
+        assert plane.overview(sandbox.settings, sandbox.name).ready
+
+        command = start("delete-cluster", "demo", "--yes")
+        eventually(
+            lambda: "deletionTimestamp" in (api.find(demo) or {"metadata": {}})["metadata"], "the deletion"
+        )
+        goes_on(command, *both)
+        assert api.list(CLUSTERS) == api.list(MACHINES) == []
+
+        kill(sandbox, "supervisor")
+        kill(sandbox, *pids(sandbox))
+        command = start("bootstrap")
+        eventually(lambda: {*both, "kube-scheduler"} <= set(pids(sandbox)), "the API server")
+        goes_on(command, *both)
+        assert plane.overview(sandbox.settings, sandbox.name).ready
 
 
 def test_two_sandboxes_side_by_side(settings: Settings) -> None:

@@ -169,3 +169,38 @@ def test_an_unfinished_plane_says_what_it_needs(settings: Settings) -> None:
 def test_files_of_the_plane_are_where_docs_say(sandbox: Sandbox) -> None:
     assert Path(sandbox.ctx.identity.kubeconfig).is_file()
     assert os.stat(sandbox.ctx.sandbox.socket).st_mode & 0o777 == 0o600
+
+
+VALIDATING = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
+
+
+def test_status_sees_what_was_changed_by_hand_and_asks_for_no_dry_run_of_manifests(sandbox: Sandbox) -> None:
+    log = sandbox.ctx.sandbox.audit_log
+    before = log.stat().st_size
+    found = json.loads(sandbox.cli("status", "-o", "json").stdout)
+    steps = {step["name"]: step for step in found["plane"]["steps"]}
+    assert steps["cluster-api"] == {
+        "name": "cluster-api",
+        "state": "Ready",
+        "message": "61 objects in place",
+    }
+    with log.open() as file:
+        file.seek(before)
+        assert "customresourcedefinitions" not in file.read()
+
+    changed = Ref(VALIDATING, "capi-validating-webhook-configuration")
+    obj = sandbox.api.get(changed)
+    obj["webhooks"][0]["failurePolicy"] = "Ignore"
+    sandbox.api.request("PUT", changed.path, body=obj, query={"fieldManager": "kubectl-edit"})
+    try:
+        assert f"cluster-api: 1 of 61 objects to apply, first {changed}" in sandbox.cli("status").stdout
+    finally:
+        sandbox.cli("bootstrap")
+    assert sandbox.api.get(changed)["webhooks"][0]["failurePolicy"] == "Fail"
+    assert sandbox.cli("status").stdout.startswith("Ready: ")

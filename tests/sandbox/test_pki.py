@@ -78,6 +78,24 @@ def test_a_clock_set_back_by_hours_does_not_make_them_invalid(made: Layout) -> N
         assert certificate(made, name).not_valid_before_utc < NOW - datetime.timedelta(hours=23)
 
 
+def test_what_is_over_or_has_not_begun_is_named(made: Layout) -> None:
+    day = datetime.timedelta(days=1)
+    assert pki.expired(made, now=NOW + 364 * day) == []
+    assert pki.expired(made, now=NOW + 366 * day) == NAMES
+    early = NOW - 2 * day
+    assert pki.expired(made, now=early) == ["ca", "etcd-ca", *NAMES]
+    assert pki.missing(made, now=early) == ["ca", "etcd-ca", *NAMES]
+
+
+def test_a_fingerprint_changes_with_every_certificate(made: Layout) -> None:
+    before = pki.fingerprint(made)
+    assert before == pki.fingerprint(made)
+    made.certificate("kwok").unlink()
+    assert pki.fingerprint(made) != before
+    pki.ensure(made)
+    assert pki.fingerprint(made) != before
+
+
 @pytest.mark.parametrize("kind", ["crt", "key"])
 @pytest.mark.parametrize("damage", ["truncated", "empty", "gone", "garbage"])
 def test_a_damaged_file_is_made_again_and_nothing_else(made: Layout, kind: str, damage: str) -> None:

@@ -143,7 +143,7 @@ def test_parts_get_exactly_what_they_were_given_wherever_the_sandbox_is(small: S
     assert env["ODD"] == "50% it's $HOME"
     assert (env[INSTANCE_MARK], env[PART_MARK]) == (small.instance, "one")
     assert instance_of(small.layout) == small.instance
-    assert commands_of(small.layout) == {"one": sys.executable}
+    assert commands_of(small.layout) == {"one": list(part("one", *args).argv)}
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_parts_are_started_and_stopped_one_by_one_and_twice_is_as_good_as_once(s
         small.supervisor.stop_part("one")
         assert small.supervisor.states()["one"] == "STOPPED"
     assert set(small.pids()) == {SUPERVISOR, "two"}
-    with pytest.raises(CapiLlmError, match="refused startProcess"):
+    with pytest.raises(CapiLlmError, match=r"refused (startProcess|getProcessInfo)"):
         small.supervisor.start_part("three")
 
 
@@ -249,8 +249,34 @@ def test_a_part_that_can_not_start_is_tried_again_and_says_why(small: Small) -> 
     eventually(lambda: small.layout.log("fails").read_text().count("no such flag") >= 2, "a second try")
     assert small.supervisor.states()["fails"] in ("BACKOFF", "STARTING")
     assert small.supervisor.why("fails")
-    with pytest.raises(CapiLlmError, match=r"refused startProcess.*NO_FILE"):
+    with pytest.raises(CapiLlmError, match=r"refused (startProcess|getProcessInfo).*NO_FILE"):
         small.supervisor.start_part("absent")
+
+
+def test_a_part_that_keeps_ending_is_tried_at_once_when_told_to(small: Small) -> None:
+    """The supervisor waits a second longer after each try: in a night on a full disk, for minutes."""
+    here = small.layout.root.parent / "room"
+    source = f"import os, time; os.path.exists({str(here)!r}) or exit(1); time.sleep(600)"
+    small.configure(Part("fails", (sys.executable, "-c", one_line(source)), ""))
+    small.supervisor.start_part("fails")
+    eventually(lambda: "Exited too quickly" in small.supervisor.why("fails"), "a first end")
+    tries = 0
+
+    def many() -> bool:
+        nonlocal tries
+        if small.supervisor.states()["fails"] == "BACKOFF":
+            small.supervisor.start_part("fails")
+            tries += 1
+        return tries > 5
+
+    # Six tries by itself would take 1 + 2 + 3 + 4 + 5 + 6 seconds.
+    until(
+        lambda: ready() if many() else pending("not yet"),
+        what="six tries", timeout=15, waiter=Waiter(interval=0.02),
+    )  # fmt: skip
+    here.touch()
+    small.supervisor.start_part("fails")
+    eventually(lambda: small.supervisor.states()["fails"] == "RUNNING", "it runs")
 
 
 def test_a_new_configuration_touches_only_the_parts_that_changed(small: Small) -> None:
@@ -465,6 +491,29 @@ def test_what_carries_the_mark_but_executes_something_else_is_left_alone(small: 
             assert process.poll() is None
 
 
+def test_a_script_of_the_users_own_is_ended_with_what_it_started(small: Small) -> None:
+    """A wrapper executes its interpreter, and not the file that the configuration names."""
+    root = small.layout.root.parent
+    runs, replaced = root / "runs", root / "replaced"
+    for path, line in ((runs, f"{_sleep()} 601 & wait"), (replaced, f"exec -a other {_sleep()} 600 600")):
+        path.write_text(f"#!/bin/bash\n{line}\n")
+        path.chmod(0o755)
+    small.configure(
+        Part("runs", (str(runs), "--data=x", "600"), ""), Part("replaced", (str(replaced), "600", "600"), "")
+    )
+    for name in ("runs", "replaced"):
+        small.supervisor.start_part(name)
+    marked = lambda: processes.running(small.instance)  # noqa: E731
+    eventually(
+        lambda: sorted(marked().values()) == ["replaced", "runs", "runs", SUPERVISOR], "all of them run"
+    )
+    os.kill(small.pids()[SUPERVISOR], signal.SIGKILL)
+    with foreign(_sleep(), "602", **{INSTANCE_MARK: small.instance, PART_MARK: "runs"}) as stranger:
+        assert set(small.stop(at_once=True)) == {"runs", "replaced"} | ({SUPERVISOR} & set(small.pids()))
+        eventually(lambda: set(marked()) == {stranger.pid}, "nothing but the stranger is left")
+        assert stranger.poll() is None
+
+
 def test_no_instance_is_no_process() -> None:
     with foreign(_sleep(), "600", **{INSTANCE_MARK: ""}):
         assert processes.running("") == {}
@@ -481,6 +530,27 @@ def test_a_signal_does_not_reach_who_got_the_pid_later() -> None:
         processes._signal(psutil.Process(process.pid), signal.SIGKILL)
         assert process.wait(PATIENCE) == -signal.SIGKILL
         processes._signal(stale, signal.SIGKILL)
+
+
+def test_who_has_ended_meanwhile_needs_no_signal_though_its_group_is_still_there() -> None:
+    """The kernel does not know its number as a process then, and still does not give it away."""
+    source = (
+        "import subprocess, sys; subprocess.Popen(['sleep', '600']); print(1, flush=True); sys.stdin.read()"
+    )
+    leader = subprocess.Popen(
+        [sys.executable, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert leader.stdin is not None
+    assert leader.stdout is not None
+    leader.stdout.readline()
+    found = psutil.Process(leader.pid)
+    leader.stdin.close()
+    leader.wait(PATIENCE)
+    try:
+        processes._signal(found, signal.SIGKILL)
+    finally:
+        os.killpg(leader.pid, signal.SIGKILL)
+        leader.stdout.close()
 
 
 def test_a_part_whose_executable_was_replaced_on_disk_is_still_ours(small: Small) -> None:

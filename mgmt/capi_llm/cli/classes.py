@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capi_llm import versions
+from capi_llm.cli import names
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, output, pass_state, plane_name
 
@@ -36,7 +37,7 @@ def list_classes(state: State, output: str) -> None:
 
 
 @classes.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=names.classes)
 @output("table", "json", "yaml")
 @plane_name
 @pass_state

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from capi_llm.cli import names
 from capi_llm.cli.console import data, took
 from capi_llm.cli.options import State, confirm, namespace, output, pass_state, plane_name, timeout, yes
 
 if TYPE_CHECKING:
+    from capi_llm.clusters.create import Verdict
     from capi_llm.clusters.spec import ClusterSpec
     from capi_llm.clusters.tree import ClusterView
     from capi_llm.steps.context import Plane
@@ -27,7 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "-f", "--file", "file", type=click.Path(path_type=Path), help="ClusterSpec file; flags win over it."
 )
-@click.option("--class", "cluster_class", metavar="CLASS", help="ClusterClass (classes list).")
+@click.option(
+    "--class",
+    "cluster_class",
+    metavar="CLASS",
+    shell_complete=names.classes,
+    help="ClusterClass (classes list).",
+)
 @click.option(
     "--class-dir", type=click.Path(path_type=Path), help="Folder of a class of your own, applied first."
 )
@@ -43,6 +51,9 @@ if TYPE_CHECKING:
 @click.option("--cpu", metavar="N", help="What a worker has, for scaling from zero.  [default: 2]")
 @click.option(
     "--memory", metavar="QUANTITY", help="What a worker has, for scaling from zero.  [default: 4Gi]"
+)
+@click.option(
+    "--count", type=int, metavar="N", help="Make N clusters side by side: NAME-1 to NAME-N.  [1 to 100]"
 )
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the Cluster.")
 @click.option("--set", "variables", multiple=True, metavar="VAR=VALUE", help="Variable of the class.")
@@ -61,6 +72,7 @@ def new_cluster(
     class_dir: Path | None,
     wait: bool,
     timeout: float,
+    count: int | None,
     dry_run: bool,
     output: str,
     **flags: Any,
@@ -71,30 +83,38 @@ def new_cluster(
     says which command makes the change.
     """
     from capi_llm import plane
-    from capi_llm.clusters import classes, create, spec, specfile, topology
+    from capi_llm.clusters import classes, create, several, spec, specfile, topology
 
+    settings = state.settings
     folder = classes.load_dir(class_dir) if class_dir else None
     wanted = spec.merge(
         specfile.load(file) if file else None,
         spec.from_flags(**flags),
         default_class=folder.name if folder else plane.DEFAULT_CLASS,
         class_namespace="" if folder else plane.CLASS_NAMESPACE,
+        defaults=spec.Given(**settings.cluster, places=settings.cluster_places),
     )
+    if wanted.places:
+        spec.keep_apart(wanted, settings.networks_to_avoid())
+    all_wanted = (wanted,) if count is None else several.specs(wanted, count)
     if dry_run:
         info = folder or classes.shipped_class(wanted.cluster_class)
-        data(
-            topology.manifest(classes.check(wanted, classes.describe_folder(info)) if info else wanted),
-            output,
-        )
+        described = classes.describe_folder(info) if info else None
+        made = [
+            topology.manifest(classes.check(item, described) if described else item) for item in all_wanted
+        ]
+        data(made[0] if count is None else {"apiVersion": "v1", "kind": "List", "items": made}, output)
+        return
+    if count is not None:
+        from capi_llm.cli import several as making
+
+        making.make(state, all_wanted, folder=folder, wait=wait, timeout=timeout)
         return
     started = time.monotonic()
     command = f"new-cluster {wanted.name}"
-    with plane.working_on_cluster(
-        state.settings, state.plane, wanted.name, wanted.namespace, command
-    ) as here:
+    with plane.working_on_cluster(settings, state.plane, wanted.name, wanted.namespace, command) as here:
         outcome = create.create(here.api(), wanted, folder=folder)
-        made = outcome.action == "created"
-        done = "created" if made else "is there, nothing was changed"
+        done = "created" if outcome.action == "created" else "is there, nothing was changed"
         state.console.say(f"Cluster {wanted.namespace}/{wanted.name} {done}.")
         if not wait:
             state.console.say(f"Next: capi-llm wait cluster {wanted.name}{_in(wanted.namespace)}")
@@ -107,7 +127,7 @@ def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seco
     from capi_llm.clusters import kubeconfig
 
     text = kubeconfig.fetch(here.api(), wanted.name, wanted.namespace)
-    path = kubeconfig.save(text, wanted.name, state.settings.kubeconfigs)
+    path = kubeconfig.save(text, wanted.name, wanted.namespace, state.settings.kubeconfigs)
     state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({took(seconds)}).")
     state.console.say(f"Kubeconfig: {path}")
     if here.identity.kind == "sandbox" and not all(pool.fixed for pool in wanted.pools):
@@ -117,8 +137,17 @@ def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seco
     )
 
 
-def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: float) -> ClusterView:
-    """Wait for a cluster, drawing its tree."""
+def wait_for(
+    state: State,
+    here: Plane,
+    name: str,
+    namespace: str,
+    timeout: float,
+    *,
+    verdict: Verdict | None = None,
+    versions: bool = False,
+) -> ClusterView:
+    """Wait for a cluster, drawing its tree; ``versions`` shows that of each machine."""
     from capi_llm.cli import trees
     from capi_llm.clusters import create, tree
     from capi_llm.kube.cache import Informers
@@ -130,22 +159,29 @@ def wait_for(state: State, here: Plane, name: str, namespace: str, timeout: floa
         def on_tree(view: ClusterView) -> None:
             nonlocal latest
             latest = view
-            drawing.show(
-                trees.lines(tree.nodes(view)), plain=[trees.text(f"{namespace}/{name}", view.status)]
-            )
+            plain = [] if verdict else [trees.text(f"{namespace}/{name}", view.status)]
+            drawing.show(trees.lines(tree.nodes(view, versions=versions)), plain=plain)
 
         def report(status: Status) -> None:
             # What the tree can not say: that the API server is away, for one.
             if latest is None or status != latest.status:
                 line = trees.text(f"{namespace}/{name}", status)
-                drawing.show([line, *(trees.lines(tree.nodes(latest)) if latest else ())], plain=[line])
+                below = trees.lines(tree.nodes(latest, versions=versions)) if latest else ()
+                drawing.show([line, *below], plain=[line])
 
-        waiter = Waiter(report=report)
-        return create.wait_ready(informers, name, namespace, timeout=timeout, waiter=waiter, on_tree=on_tree)
+        return create.wait_ready(
+            informers,
+            name,
+            namespace,
+            timeout=timeout,
+            waiter=Waiter(report=report),
+            on_tree=on_tree,
+            verdict=verdict,
+        )
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=names.clusters)
 @click.option(
     "--workers", required=True, metavar="MIN..MAX|N", help="Range for the autoscaler, or a fixed number."
 )
@@ -174,11 +210,15 @@ def scale(
             state.console.say(f"Pool {result.pool} of {name}: workers {result.before} → {result.after}.")
         if wait:
             view = wait_for(state, here, name, namespace, timeout)
+            count = next(item.count for item in view.pools if item.name == result.pool)
+            state.console.say(
+                f"Pool {result.pool}: {count.ready} of {count.desired} workers are ready, asked for {wanted}."
+            )
             state.console.mark(view.status, f"Cluster {namespace}/{name} is ready.")
 
 
 @click.command("delete-cluster")
-@click.argument("name")
+@click.argument("name", shell_complete=names.clusters)
 @yes("deleting the cluster with everything on it")
 @timeout("DELETE")
 @namespace
@@ -189,6 +229,7 @@ def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace
     from capi_llm import plane
     from capi_llm.clusters import delete
     from capi_llm.kube.cache import Informers
+    from capi_llm.sandbox import remains
 
     confirm(state, f"Delete cluster {namespace}/{name} with everything on it?", yes=yes)
     with (
@@ -209,6 +250,8 @@ def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace
             on_leftovers=on_leftovers,
         )  # fmt: skip
     state.console.say(f"Cluster {namespace}/{name} is gone.")
+    for path in remains.forget_merged(here.identity, namespace, name):
+        state.console.say(f"Its context was taken out of {path}.")
 
 
 @click.group()
@@ -236,7 +279,7 @@ def wait_plane(state: State, timeout: float) -> None:
 
 
 @wait.command("cluster")
-@click.argument("name")
+@click.argument("name", shell_complete=names.clusters)
 @timeout("CLUSTER")
 @namespace
 @plane_name

@@ -7,7 +7,6 @@ Colour follows NO_COLOR and the terminal, as rich does.
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import threading
 import time
@@ -195,19 +194,27 @@ def split_mark(line: str) -> tuple[str, str, str, str]:
     return line, "", "", ""
 
 
+def coloured(line: str) -> str:
+    """A line of a tree for ``click.echo``, its mark in colour."""
+    before, mark, colour, after = split_mark(line)
+    return before + click.style(mark, fg=colour) + after if mark else line
+
+
 def _bar(fraction: float) -> str:
     full = max(0, min(20, round(fraction * 20)))
     return f"[{'█' * full}{'░' * (20 - full)}] {fraction * 100:3.0f} %"
 
 
-def data(value: Any, output: str) -> None:
-    """Print ``value`` on stdout as JSON or YAML."""
+def data(value: Any, output: str, *, stream: bool = False) -> None:
+    """Print ``value`` on stdout as JSON or YAML; as one of a ``stream``: a line, or a document."""
     if output == "json":
-        click.echo(json.dumps(value, indent=2))
+        import json
+
+        click.echo(json.dumps(value, indent=None if stream else 2))
     else:
         import yaml
 
-        click.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
+        click.echo("---\n" * stream + yaml.safe_dump(value, sort_keys=False), nl=False)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

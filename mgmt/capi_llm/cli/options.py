@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from capi_llm.cli import names
 from capi_llm.cli.console import Console
 from capi_llm.steps import budgets
 
@@ -27,12 +29,14 @@ class State:
     plane: str = ""
     verbose: bool = False
     debug: bool = False
+    config: Path | None = None
+    """The settings file of ``--config``."""
 
     @cached_property
     def settings(self) -> Settings:
-        from capi_llm.settings import Settings
+        from capi_llm.settings import load
 
-        return Settings.from_environment()
+        return load(self.config)
 
 
 pass_state = click.make_pass_decorator(State)
@@ -81,6 +85,7 @@ def plane_name(command: _Command) -> _Command:
 
     def set_plane(context: click.Context, parameter: click.Parameter, value: str) -> None:
         if value:
+            context.meta[names.PLANE] = value  # completion has no State
             context.ensure_object(State).plane = value
 
     return click.option(
@@ -90,6 +95,7 @@ def plane_name(command: _Command) -> _Command:
         default="",
         expose_value=False,
         callback=set_plane,
+        shell_complete=names.planes,
         help="Management plane.",
     )(command)
 

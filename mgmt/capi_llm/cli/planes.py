@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from capi_llm import versions
+from capi_llm.cli import names
 from capi_llm.cli.console import StepReport, columns, data
 from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, yes
 
@@ -28,7 +29,7 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
 
     settings = state.settings
     name = plane.choose_name(settings, state.plane)
-    if not kind and name not in Identities(settings.state).names():
+    if not (kind or settings.kind) and name not in Identities(settings.state).names():
         state.console.say(
             f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines."
         )
@@ -51,7 +52,7 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
 
 
 def _show_plan(overview: object) -> None:
-    from capi_llm.plane import Overview
+    from capi_llm.steps.overview import Overview
 
     assert isinstance(overview, Overview)
     rows = [("STEP", "WOULD", "WHY")]
@@ -70,8 +71,10 @@ def destroy(state: State, yes: bool) -> None:
     """Take a management plane away, with every cluster on it."""
     from capi_llm import plane
     from capi_llm.identity import Identities
+    from capi_llm.rehearsal import stage
 
     settings = state.settings
+    stage.clean(settings)
     name = plane.to_destroy(settings, Identities(settings.state), state.plane).name
     confirm(state, f"Destroy plane {name!r} and every cluster on it?", yes=yes)
     with state.console.drawing() as drawing:
@@ -93,7 +96,7 @@ def list_planes(state: State, output: str) -> None:
 
     identities = Identities(state.settings.state)
     used = identities.used()
-    found = identities.all()
+    found, damaged = identities.sorted_out()
     if output != "table":
         data(
             {
@@ -105,8 +108,20 @@ def list_planes(state: State, output: str) -> None:
                         "kubeconfig": item.kubeconfig,
                         "context": item.context,
                         "used": item.name == used,
+                        "damaged": "",
                     }
                     for item in found
+                ]
+                + [
+                    {
+                        "name": name,
+                        "kind": "",
+                        "kubeconfig": "",
+                        "context": "",
+                        "used": name == used,
+                        "damaged": error.brief,
+                    }
+                    for name, error in damaged.items()
                 ],
             },
             output,
@@ -114,14 +129,17 @@ def list_planes(state: State, output: str) -> None:
         return
     rows = [("NAME", "KIND", "USED", "KUBECONFIG")]
     rows += [(item.name, item.kind, "*" if item.name == used else "", item.kubeconfig) for item in found]
-    if found:
+    rows += [(name, "damaged", "*" if name == used else "", "") for name in damaged]
+    if found or damaged:
         click.echo("\n".join(columns(rows)))
+        for error in damaged.values():
+            state.console.error(error)
     else:
         state.console.say("There is no management plane yet. Make one: capi-llm bootstrap")
 
 
 @planes.command("use")
-@click.argument("name")
+@click.argument("name", shell_complete=names.planes)
 @pass_state
 def use_plane(state: State, name: str) -> None:
     """Make NAME the plane of commands that do not name one."""
@@ -132,7 +150,7 @@ def use_plane(state: State, name: str) -> None:
 
 
 @click.command()
-@click.argument("part")
+@click.argument("part", shell_complete=names.parts)
 @click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
 @click.option(
     "--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end."
@@ -146,26 +164,20 @@ def logs(state: State, part: str, follow: bool, tail: int) -> None:
     """
     from capi_llm import plane
     from capi_llm.sandbox.logs import lines
+    from capi_llm.support.redact import Redactor
 
     with plane.connected(state.settings, state.plane) as here:
         path: Path = plane.log_path(state.settings, here.identity, part)
     for line in lines(path, tail=tail, follow=follow):
-        click.echo(line)
+        # The API server quotes in it what it has refused.
+        click.echo(Redactor().text(line) if part == "audit" else line)
 
 
 @click.command()
 @output("table", "json", "yaml")
 def version(output: str) -> None:
     """Versions of capi-llm and of what it installs."""
-    found = {
-        "capiLlm": versions.CLI,
-        "kubernetes": versions.KUBERNETES,
-        "etcd": versions.ETCD,
-        "clusterApi": versions.CLUSTER_API,
-        "kwok": versions.KWOK,
-        "workloadKubernetes": versions.WORKLOAD_KUBERNETES,
-        "python": platform.python_version(),
-    }
+    found = versions.installed() | {"python": platform.python_version()}
     if output == "table":
         click.echo("\n".join(columns(list(found.items()))))
     else:

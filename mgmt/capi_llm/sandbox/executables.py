@@ -23,6 +23,11 @@ def absent(settings: Settings) -> list[str]:
     return prepare.missing(CATALOGUE, cache_dir=settings.cache, explicit=_explicit(settings))
 
 
+def own(settings: Settings) -> list[str]:
+    """The parts that the user brings."""
+    return list(_explicit(settings))
+
+
 def bring(
     settings: Settings, *, progress: Progress = quiet, cancel: Cancel | None = None, verify: bool = False
 ) -> dict[str, Path]:

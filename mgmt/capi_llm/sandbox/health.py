@@ -7,8 +7,10 @@ alone takes longer than all of them.
 from __future__ import annotations
 
 import http.client
+import json
 import ssl
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from capi_llm.waiting import Status, pending, ready
@@ -34,11 +36,28 @@ def health(url: str, *, authority: Path, certificate: Path, key: Path) -> Status
     return pending(f"{parts.netloc} answers {answer.status}: {text.splitlines()[-1] if text else 'nothing'}")
 
 
+def ask(url: str, *, authority: Path, certificate: Path, key: Path, seconds: float) -> Any:
+    """The JSON that ``url`` answers with. Raises OSError, HTTPException or ValueError where it does not.
+
+    ``seconds`` is the longest wait for each step: connection, handshake, answer.
+    """
+    parts = urlsplit(url)
+    connection = _connect(parts.scheme, parts.netloc, authority, certificate, key, seconds)
+    try:
+        connection.request("GET", parts.path, headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"HTTP {answer.status}")
+        return json.loads(answer.read())
+    finally:
+        connection.close()
+
+
 def _connect(
-    scheme: str, netloc: str, authority: Path, certificate: Path, key: Path
+    scheme: str, netloc: str, authority: Path, certificate: Path, key: Path, seconds: float = _TIMEOUT
 ) -> http.client.HTTPConnection:
     if scheme == "http":
-        return http.client.HTTPConnection(netloc, timeout=_TIMEOUT)
+        return http.client.HTTPConnection(netloc, timeout=seconds)
     context = ssl.create_default_context(cafile=authority)
     context.load_cert_chain(certificate, key)
-    return http.client.HTTPSConnection(netloc, timeout=_TIMEOUT, context=context)
+    return http.client.HTTPSConnection(netloc, timeout=seconds, context=context)

@@ -15,6 +15,9 @@ from capi_llm.sandbox.layout import Layout
 
 SERVICE_RANGE = "10.96.0.0/24"
 LOOPBACK = "127.0.0.1"
+POD_IP = "POD_IP"
+"""Variable with the address that the in-memory provider's workload API servers listen on."""
+
 MANAGERS = ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
 
 _NAMESPACES = {
@@ -184,8 +187,7 @@ def _manager(name: str, layout: Layout, ports: Mapping[str, int], loopback: str)
             "POD_NAMESPACE": _NAMESPACES[name],
             "POD_NAME": name,
             "POD_UID": name,
-            # The in-memory provider's workload API servers listen on this address.
-            "POD_IP": loopback,
+            POD_IP: loopback,
         },
     )
 

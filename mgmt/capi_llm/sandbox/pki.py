@@ -8,7 +8,9 @@ permissions that it would have in a cluster, not as an administrator.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +32,9 @@ SERVICE_ACCOUNT_KEY = "service-account"
 
 _AUTHORITY_DAYS = 3650
 _DAYS = 365
-_RENEW_DAYS = 30
+RENEW_DAYS = 30
+"""``bootstrap`` renews what is valid for less than this."""
+
 _BACKDATE = datetime.timedelta(hours=24)
 """Certificates begin a day ago, so that a clock set back does not make them invalid."""
 
@@ -94,6 +98,27 @@ def missing(layout: Layout, now: datetime.datetime | None = None) -> list[str]:
     return bad
 
 
+def expired(layout: Layout, now: datetime.datetime | None = None) -> list[str]:
+    """Names of the authorities and certificates whose time is over, or has not begun."""
+    now = now or datetime.datetime.now(datetime.UTC)
+    over = []
+    for name in (CA, ETCD_CA, *(item.name for item in CERTIFICATES)):
+        with contextlib.suppress(OSError, ValueError):
+            certificate = x509.load_pem_x509_certificate(layout.certificate(name).read_bytes())
+            if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+                over.append(name)
+    return over
+
+
+def fingerprint(layout: Layout) -> str:
+    """A digest of all certificates. Parts read theirs at their start, so that another means a restart."""
+    digest = hashlib.sha256()
+    for name in (CA, ETCD_CA, *(item.name for item in CERTIFICATES)):
+        with contextlib.suppress(OSError):
+            digest.update(layout.certificate(name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def ensure(layout: Layout) -> list[str]:
     """Make what :func:`missing` names and return those names. Authorities that are good are kept."""
     authorities = [name for name in missing(layout) if name in (CA, ETCD_CA)]
@@ -108,6 +133,16 @@ def ensure(layout: Layout) -> list[str]:
         key = ec.generate_private_key(ec.SECP256R1())
         write_private(layout.key(SERVICE_ACCOUNT_KEY), _pem(key))
     return authorities + bad
+
+
+def validity(layout: Layout) -> dict[str, tuple[datetime.datetime, datetime.datetime]]:
+    """Name → from when and until when, of every certificate that can be read. Times are UTC."""
+    found = {}
+    for name in (CA, ETCD_CA, *(wanted.name for wanted in CERTIFICATES)):
+        with contextlib.suppress(OSError, ValueError):
+            certificate = x509.load_pem_x509_certificate(layout.certificate(name).read_bytes())
+            found[name] = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return found
 
 
 def authority_pem(layout: Layout) -> str:
@@ -126,9 +161,9 @@ def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> 
         return None
     if key.public_key() != certificate.public_key():
         return None
-    return (
-        certificate if certificate.not_valid_after_utc - now > datetime.timedelta(days=_RENEW_DAYS) else None
-    )
+    begun = certificate.not_valid_before_utc <= now
+    left = certificate.not_valid_after_utc - now
+    return certificate if begun and left > datetime.timedelta(days=RENEW_DAYS) else None
 
 
 def _says(certificate: x509.Certificate, wanted: Certificate) -> bool:

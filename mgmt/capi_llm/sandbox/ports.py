@@ -7,6 +7,7 @@ part is down, and above the in-memory provider's own fixed range.
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 import socket
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,17 @@ IN_MEMORY_RANGE = (20000, 24000)
 _LOOPBACKS = 64
 
 
+def room(endpoints: Iterable[int]) -> int:
+    """How many more workload clusters the in-memory provider has ports for.
+
+    ``endpoints`` are the API server ports of the clusters there are. The provider counts
+    upwards and uses no port a second time (``getFreePortLocked`` in the file above); started
+    again, it goes on behind the highest port in use.
+    """
+    first, last = IN_MEMORY_RANGE
+    return last - max((port for port in endpoints if first <= port <= last), default=first - 1)
+
+
 def free(port: int, address: str = "127.0.0.1") -> bool:
     """Whether nothing listens on ``port``: tried by binding it, as the part itself will."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -49,6 +61,14 @@ def free(port: int, address: str = "127.0.0.1") -> bool:
         except OSError:
             return False
     return True
+
+
+def is_loopback(address: str) -> bool:
+    """Whether ``address`` is one of 127.0.0.0/8."""
+    try:
+        return ipaddress.IPv4Address(address).is_loopback
+    except ValueError:
+        return False
 
 
 def owner(name: str) -> str:

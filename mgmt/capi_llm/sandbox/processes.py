@@ -1,7 +1,8 @@
 """Finds and ends a sandbox's processes without trusting a pid.
 
 A process is ours if it runs as our user, carries the sandbox's instance word in its
-environment, and executes what the sandbox is configured to execute. It is signalled through a handle
+environment, and executes what the sandbox is configured to execute, or is in the process
+group of one that does (a script of the user's own, and what it starts). It is signalled through a handle
 that stays bound to that very process (a pidfd on Linux), taken before the check, so
 that a recycled pid is never hit.
 """
@@ -12,7 +13,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -43,15 +44,11 @@ def stop(layout: Layout, instance: str, *, at_once: bool = False) -> list[str]:
     SIGTERM first and SIGKILL after 8 seconds; ``at_once`` SIGKILL only, for a sandbox whose
     data is removed anyway.
     """
-    executables = commands_of(layout)
+    commands = commands_of(layout)
     ended: list[str] = []
     # Again, for parts that the supervisor started while it was being ended.
     for _ in range(_ROUNDS):
-        found = [
-            (process, part)
-            for process, part in _find(instance)
-            if _matches(process, part, executables, layout)
-        ]
+        found = _ours(list(_find(instance)), commands, layout)
         if not found:
             break
         # The supervisor first: it would start again what ends under it.
@@ -92,12 +89,37 @@ def _runs(process: psutil.Process) -> bool:
         return False
 
 
-def _matches(process: psutil.Process, part: str, executables: Mapping[str, str], layout: Layout) -> bool:
+def _ours(
+    marked: list[tuple[psutil.Process, str]], commands: Mapping[str, Sequence[str]], layout: Layout
+) -> list[tuple[psutil.Process, str]]:
+    """Those that execute what their part is configured to execute, and what those have started."""
+    found = [item for item in marked if _matches(*item, commands, layout)]
+    # The supervisor gives each part a process group of its own, whose number is the part's pid.
+    leaders = {process.pid: part for process, part in found if part != SUPERVISOR}
+    for process, part in marked:
+        with contextlib.suppress(OSError):
+            if (process, part) not in found and leaders.get(os.getpgid(process.pid)) == part:
+                found.append((process, part))
+    return found
+
+
+def _matches(
+    process: psutil.Process, part: str, commands: Mapping[str, Sequence[str]], layout: Layout
+) -> bool:
     """Whether the process executes what its part is configured to execute."""
     with contextlib.suppress(psutil.Error, OSError):
+        words = process.cmdline()
         if part == SUPERVISOR:
-            return str(layout.supervisor_config) in process.cmdline()
-        return part in executables and Path(process.exe()).resolve() == Path(executables[part]).resolve()
+            return str(layout.supervisor_config) in words
+        command = commands.get(part)
+        if not command:
+            return False
+        if Path(process.exe()).resolve() == Path(command[0]).resolve():
+            return True
+        # A script runs as its interpreter and may replace itself by another program; what it
+        # is told, which are this sandbox's own paths and ports, stays.
+        arguments = list(command[1:])
+        return len(arguments) > 1 and words[-len(arguments) :] == arguments
     return False
 
 
@@ -114,7 +136,8 @@ def _find(instance: str) -> list[tuple[psutil.Process, str]]:
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(psutil.Error, ProcessLookupError):
+    # Not there any more is ESRCH, and EINVAL where its number still names a process group.
+    with contextlib.suppress(psutil.Error, OSError):
         if not hasattr(os, "pidfd_open"):
             process.send_signal(number)  # psutil compares the start time first
             return

@@ -23,7 +23,7 @@ from capi_llm import shell
 from capi_llm.errors import BadInput, CapiLlmError
 from capi_llm.files import private_folder, write_private
 from capi_llm.sandbox.layout import WHY_NOT, Layout, can_hold
-from capi_llm.sandbox.parts import Part
+from capi_llm.sandbox.parts import POD_IP, Part
 from capi_llm.settings import child_environment
 
 INSTANCE_MARK = "CAPI_LLM_SANDBOX"
@@ -31,6 +31,9 @@ INSTANCE_MARK = "CAPI_LLM_SANDBOX"
 
 PART_MARK = "CAPI_LLM_SANDBOX_PART"
 """Environment variable that says which part a process is."""
+
+CERTIFICATES_MARK = "CAPI_LLM_SANDBOX_CERTIFICATES"
+"""Environment variable of every part: which certificates it was started with."""
 
 SUPERVISOR = "supervisor"
 """The supervisor's own name as a part."""
@@ -99,7 +102,9 @@ class Supervisor:
         return str(info.get("spawnerr") or info.get("description") or info["statename"])
 
     def start_part(self, name: str) -> None:
-        """Start ``name``; nothing happens if it runs already."""
+        """Start ``name``; nothing happens if it runs already. One that keeps ending is tried at once."""
+        if self._call("getProcessInfo", name)["statename"] == "BACKOFF":
+            self.stop_part(name)  # the supervisor's own pauses grow without end
         self._call("startProcess", name, False, tolerate=_ALREADY_STARTED)
 
     def stop_part(self, name: str) -> None:
@@ -198,18 +203,27 @@ def configuration(layout: Layout, parts: tuple[Part, ...], instance: str) -> str
 
 def instance_of(layout: Layout) -> str:
     """The instance word in the supervisor's configuration, "" where there is none."""
+    return _variable(layout, INSTANCE_MARK)
+
+
+def loopback_of(layout: Layout) -> str:
+    """The address of the simulated machines in the supervisor's configuration, "" where there is none."""
+    return _variable(layout, POD_IP)
+
+
+def _variable(layout: Layout, wanted: str) -> str:
     for section in _programs(layout).values():
         for word in section.get("environment", "").split(","):
             name, _, value = word.partition("=")
-            if name == INSTANCE_MARK:
+            if name == wanted:
                 return value.strip('"')
     return ""
 
 
-def commands_of(layout: Layout) -> dict[str, str]:
-    """Part → executable, as the supervisor's configuration has them."""
+def commands_of(layout: Layout) -> dict[str, list[str]]:
+    """Part → command line, as the supervisor's configuration has them; its executable comes first."""
     return {
-        part: shlex.split(section["command"].replace("%%", "%"))[0]
+        part: shlex.split(section["command"].replace("%%", "%"))
         for part, section in _programs(layout).items()
     }
 

@@ -15,5 +15,8 @@ SIMULATED_NODE = 60.0
 CLUSTER = 1800.0
 """Default of ``new-cluster --timeout``: machines that pull images take long."""
 
+REHEARSAL = 600.0
+"""Default of ``rehearse --timeout``, once its sandbox is there."""
+
 DELETE = 900.0
 """Default of ``delete-cluster --timeout``."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 
+from capi_llm.errors import CapiLlmError
 from capi_llm.files import write_private
 from capi_llm.kube import kubeconfig
 from capi_llm.sandbox import pki
@@ -49,7 +50,11 @@ class Certificates(Step):
     def probe(self, ctx: Context) -> Status:
         absent = pki.missing(ctx.sandbox)
         if absent:
-            return pending(f"missing or about to expire: {', '.join(absent)}")
+            over = pki.expired(ctx.sandbox)
+            what = (
+                f"expired: {', '.join(over)}" if over else f"missing or about to expire: {', '.join(absent)}"
+            )
+            return pending(what, fix="capi-llm bootstrap")
         stale = [
             path.name for path, text in _files(ctx).items() if not path.exists() or path.read_text() != text
         ]
@@ -62,7 +67,17 @@ class Certificates(Step):
                 write_private(path, text)
 
     def remove(self, ctx: Context) -> None:
-        shutil.rmtree(ctx.sandbox.root, ignore_errors=True)
+        try:
+            shutil.rmtree(ctx.sandbox.root)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise CapiLlmError(
+                "the sandbox's folder can not be removed",
+                on=str(error.filename or ctx.sandbox.root),
+                why=error.strerror or str(error),
+                fix="make it removable, then run the command again",
+            ) from error
 
 
 def _files(ctx: Context) -> dict[Path, str]:

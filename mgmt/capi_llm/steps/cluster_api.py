@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from capi_llm.kube import record
 from capi_llm.kube.apply import Applied, apply
 from capi_llm.sandbox import components, executables, pki
 from capi_llm.steps import budgets
@@ -12,9 +13,15 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
 from capi_llm.waiting import Status, pending, ready
 
+RECORD = "capi-llm-cluster-api"
+"""ConfigMap in kube-system: see :mod:`capi_llm.kube.record`."""
+
 
 class ClusterApi(Step):
-    """Ready when a dry run of every object would change nothing."""
+    """Ready when a dry run of every object would change nothing, and that is recorded for readers.
+
+    A reader trusts the record where it holds, and asks for the dry run where it does not.
+    """
 
     name = "cluster-api"
     interval = 1.0
@@ -24,16 +31,29 @@ class ClusterApi(Step):
         self.needs = needs
 
     def probe(self, ctx: Context) -> Status:
-        return unapplied(apply(ctx.api(), self._objects(ctx), dry_run=True))
+        status = self._dry_run(ctx)
+        if status.ready and not record.holds(ctx.api(), RECORD, self._key(ctx)):
+            return pending("its record for readers is to be written")
+        return status
+
+    def glance(self, ctx: Context) -> Status:
+        count = record.holds(ctx.api(), RECORD, self._key(ctx))
+        return ready(f"{count} objects in place") if count else self._dry_run(ctx)
 
     def apply(self, ctx: Context) -> None:
-        objects = self._objects(ctx)
+        objects = components.load(*self._inputs(ctx))
         ctx.report.progress(self.name, f"applying {len(objects)} objects")
-        apply(ctx.api(), objects)
+        record.write(ctx.api(), RECORD, self._key(ctx), apply(ctx.api(), objects))
 
-    def _objects(self, ctx: Context) -> list[dict[str, Any]]:
-        folder: Path = executables.paths(ctx.settings)["capi-components"]
-        return components.load(folder, ctx.identity.ports, pki.authority_pem(ctx.sandbox))
+    def _dry_run(self, ctx: Context) -> Status:
+        return unapplied(apply(ctx.api(), components.load(*self._inputs(ctx)), dry_run=True))
+
+    def _key(self, ctx: Context) -> str:
+        return components.fingerprint(*self._inputs(ctx))
+
+    def _inputs(self, ctx: Context) -> tuple[Path, Mapping[str, int], str]:
+        paths = ctx.once("executables", lambda: executables.paths(ctx.settings))
+        return paths["capi-components"], ctx.identity.ports, pki.authority_pem(ctx.sandbox)
 
 
 def unapplied(results: list[Applied]) -> Status:

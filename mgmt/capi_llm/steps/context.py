@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from capi_llm.identity import Identities, Identity
 from capi_llm.sandbox.layout import Layout, layout
@@ -15,6 +16,8 @@ from capi_llm.waiting import Cancel, Status, Waiter
 
 if TYPE_CHECKING:
     from capi_llm.kube.client import Api
+
+_Value = TypeVar("_Value")
 
 
 class Report(Protocol):
@@ -70,13 +73,26 @@ class Plane:
 
 @dataclass(frozen=True)
 class Context:
-    """Settings, plane, the user's wish to stop, who is told, and how to wait."""
+    """Settings, plane, the user's wish to stop, who is told, and how to wait.
+
+    ``seen`` is there while all steps are looked at once: what several of them ask for, they share.
+    """
 
     settings: Settings
     plane: Plane
     cancel: Cancel = field(default_factory=Cancel)
     report: Report = field(default_factory=Silent)
     waiter: Waiter = field(default_factory=Waiter)
+    seen: dict[str, Any] | None = None
+
+    def once(self, what: str, ask: Callable[[], _Value]) -> _Value:
+        """The answer of ``ask``, from another step's look of this round where there is one."""
+        if self.seen is None:
+            return ask()
+        if what not in self.seen:
+            self.seen[what] = ask()
+        value: _Value = self.seen[what]
+        return value
 
     @property
     def identity(self) -> Identity:

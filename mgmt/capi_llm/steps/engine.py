@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 
 _SIGNAL_SECONDS = 0.5
 """A signal that comes just before Python sleeps does not wake it; it is noticed after this long."""
+
+_LOOKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Step(ABC):
     @abstractmethod
     def probe(self, ctx: Context) -> Status:
         """Whether it is there. Changes nothing."""
+
+    def glance(self, ctx: Context) -> Status:
+        """The same for a reader, cheaper where that can be: READY only where :meth:`probe` would be."""
+        return self.probe(ctx)
 
     @abstractmethod
     def apply(self, ctx: Context) -> None:
@@ -88,17 +94,29 @@ def preflight(recipe: Recipe, ctx: Context) -> None:
         )
 
 
-def probe_all(recipe: Recipe, ctx: Context) -> list[Result]:
-    """The state of every step, changing nothing: what ``status`` and ``--dry-run`` show.
+def probe_all(recipe: Recipe, ctx: Context, *, glance: bool = False) -> list[Result]:
+    """The state of every step, changing nothing: what ``--dry-run`` shows, and with ``glance`` ``status``.
 
     A step whose needs are not ready is not probed: it is PENDING, and its message names them.
+    Steps whose needs are met are looked at side by side.
     """
+    ctx = replace(ctx, seen={})
     results: dict[str, Result] = {}
-    for step in recipe:
+
+    def look_at(step: Step) -> Status:
         missing = [name for name in step.needs if not results[name].status.ready]
-        status = pending(f"needs {', '.join(missing)}") if missing else _look_safely(step, ctx)
-        results[step.name] = Result(step.name, "unchanged" if status.ready else "not started", status)
-    return list(results.values())
+        if missing:
+            return pending(f"needs {', '.join(missing)}")
+        return _look_safely(step.glance if glance else step.probe, ctx)
+
+    left = list(recipe)
+    with concurrent.futures.ThreadPoolExecutor(_LOOKS_AT_ONCE, "look") as pool:
+        while left:
+            now = [step for step in left if all(name in results for name in step.needs)]
+            for step, status in zip(now, pool.map(look_at, now), strict=True):
+                results[step.name] = Result(step.name, "unchanged" if status.ready else "not started", status)
+            left = [step for step in left if step.name not in results]
+    return [results[step.name] for step in recipe]
 
 
 def run(recipe: Recipe, ctx: Context) -> list[Result]:
@@ -186,7 +204,7 @@ class _Run:
         outcome: Outcome = "unchanged"
         try:
             ctx.cancel.check()
-            status = _look(step, ctx)
+            status = look(lambda: step.probe(ctx))
             if not status.ready:
                 outcome = "done"
                 report.step(step.name, status)
@@ -234,15 +252,11 @@ def _start_threads(pool: concurrent.futures.Executor, count: int) -> None:
         opened.set()
 
 
-def _look_safely(step: Step, ctx: Context) -> Status:
+def _look_safely(probe: Callable[[Context], Status], ctx: Context) -> Status:
     try:
-        return _look(step, ctx)
+        return look(lambda: probe(ctx))
     except (ApiError, Refused) as error:
         return Status(State.FAILED, error.brief, fix=error.fix)
-
-
-def _look(step: Step, ctx: Context) -> Status:
-    return look(lambda: step.probe(ctx))
 
 
 def _check(recipe: Sequence[Step]) -> None:

@@ -12,7 +12,7 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
 from capi_llm.waiting import Status, pending, ready
 
-_BUILD_BYTES = 6 * 1024**3
+BUILD_BYTES = 6 * 1024**3
 """Free disk that a build of everything needs: sources, compiled packages, executables."""
 
 
@@ -27,9 +27,9 @@ class Executables(Step):
             return
         folder = _existing(ctx.settings.cache)
         free = shutil.disk_usage(folder).free
-        if free < _BUILD_BYTES:
+        if free < BUILD_BYTES:
             yield Problem(
-                f"{free // 1024**2} MiB are free where {folder} is, {_BUILD_BYTES // 1024**2} are needed",
+                f"{free // 1024**2} MiB are free where {folder} is, {BUILD_BYTES // 1024**2} are needed",
                 "free some space, or set CAPI_LLM_CACHE to a folder on another disk",
             )
 

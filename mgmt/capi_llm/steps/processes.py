@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.identity import check_uid
-from capi_llm.sandbox import executables, ports, processes
+from capi_llm.sandbox import executables, pki, ports, processes
 from capi_llm.sandbox.health import health
 from capi_llm.sandbox.logs import lines
 from capi_llm.sandbox.parts import Part, parts
-from capi_llm.sandbox.supervisor import SUPERVISOR, Supervisor
+from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, SUPERVISOR, Supervisor
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
 from capi_llm.waiting import Status, pending, ready, until
 
-_MEMORY_BYTES = 1280 * 1024**2
+MEMORY_BYTES = 1280 * 1024**2
 """Memory that a sandbox with a few clusters takes (measured: docs/sandbox.md)."""
+
+_DISK_BYTES = 256 * 1024**2
+"""Disk that a sandbox with a few clusters takes: 132 MB with one (docs/measurements.md)."""
+
+_FULL_BYTES = 4 * 1024**2
 
 
 class SupervisorRuns(Step):
@@ -37,10 +43,16 @@ class SupervisorRuns(Step):
                 f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
                 f"end that program (`ss -ltnp 'sport = :{port}'` names it), or use another --name",
             )
-        if not running and (free := processes.free_memory()) < _MEMORY_BYTES:
+        if not running and (free := processes.free_memory()) < MEMORY_BYTES:
             yield Problem(
-                f"{free // 1024**2} MiB of memory are free, {_MEMORY_BYTES // 1024**2} are needed",
+                f"{free // 1024**2} MiB of memory are free, {MEMORY_BYTES // 1024**2} are needed",
                 "end some programs, or destroy a sandbox: `capi-llm planes list`",
+            )
+        if not running and (free := _free_disk(ctx)) < _DISK_BYTES:
+            yield Problem(
+                f"{free // 1024**2} MiB are free where {ctx.settings.state} is, "
+                f"{_DISK_BYTES // 1024**2} are needed",
+                "make room there, or set CAPI_LLM_STATE to a folder on another disk",
             )
         if "capi-docker" not in running:
             for port in ports.IN_MEMORY_PORTS:
@@ -72,7 +84,9 @@ class SupervisorRuns(Step):
         if left:
             names = ", ".join(f"{name} (pid {pid})" for pid, name in left.items())
             raise CapiLlmError(
-                "processes of the sandbox are still there", on=names, fix="run the command again"
+                "processes with the sandbox's mark are still there, and are none of its parts",
+                on=names,
+                fix=f"end them (kill {' '.join(map(str, left))}), then run the command again",
             )
         until(
             lambda: _released(ctx, stopped),
@@ -92,8 +106,8 @@ class Process(Step):
         self.needs = needs
 
     def probe(self, ctx: Context) -> Status:
-        supervisor = Supervisor(ctx.sandbox)
-        state = supervisor.states().get(self.name, "STOPPED")
+        states = ctx.once("states", Supervisor(ctx.sandbox).states)
+        state = states.get(self.name, "STOPPED")
         if state not in ("RUNNING", "STARTING"):
             return self._stopped(ctx, state)
         part = next(part for part in _parts(ctx) if part.name == self.name)
@@ -104,7 +118,7 @@ class Process(Step):
             certificate=ctx.sandbox.certificate(client),
             key=ctx.sandbox.key(client),
         )
-        return answer if answer.ready else pending(f"started, {answer.message}")
+        return answer if answer.ready else pending(f"started, {answer.message}{_full(ctx)}")
 
     def apply(self, ctx: Context) -> None:
         Supervisor(ctx.sandbox).start_part(self.name)
@@ -117,7 +131,8 @@ class Process(Step):
         except NotFound:
             last = Supervisor(ctx.sandbox).why(self.name)
         return pending(
-            f"it ended and is started again; its last words: {last[-300:]}", fix=f"capi-llm logs {self.name}"
+            f"it ended and is started again{_full(ctx)}; its last words: {last[-300:]}",
+            fix=f"capi-llm logs {self.name}",
         )
 
 
@@ -157,6 +172,21 @@ def _released(ctx: Context, stopped: Iterable[str]) -> Status:
     return pending(f"ports are still in use: {', '.join(held)}") if held else ready()
 
 
+def _free_disk(ctx: Context) -> int:
+    """Bytes that are free where the state folder is, or will be."""
+    folder = ctx.settings.state
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _full(ctx: Context) -> str:
+    return f"; the disk of {ctx.settings.state} is full" if _free_disk(ctx) < _FULL_BYTES else ""
+
+
 def _parts(ctx: Context) -> tuple[Part, ...]:
     identity = ctx.identity
-    return parts(ctx.sandbox, identity.ports, identity.loopback, executables.paths(ctx.settings))
+    paths = ctx.once("executables", lambda: executables.paths(ctx.settings))
+    found = parts(ctx.sandbox, identity.ports, identity.loopback, paths)
+    certificates = {CERTIFICATES_MARK: pki.fingerprint(ctx.sandbox)}
+    return tuple(replace(part, env={**part.env, **certificates}) for part in found)

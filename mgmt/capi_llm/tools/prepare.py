@@ -149,7 +149,7 @@ class _Run:
 
         tried: dict[str, list[Attempt]] = {name: [] for name in names}
         with self.store.locked(names, cancel=self.cancel, waits=waits):
-            left = [name for name in names if self._clear(name, every_byte)]
+            left = [name for name in names if self._clear(name, every_byte, tried[name])]
             for source in sources:
                 if left and source == DOWNLOAD:
                     left = self._download(left, tried)
@@ -159,13 +159,14 @@ class _Run:
         if left:
             raise _nothing_worked(left, tried)
 
-    def _clear(self, name: str, every_byte: bool) -> bool:
+    def _clear(self, name: str, every_byte: bool, tried: list[Attempt]) -> bool:
         """Make room for a part under its lock; False if it is there after all."""
         self.store.sweep(name)
         entry = self._look(name, every_byte)
         if entry.found is Found.BROKEN:
             aside = self.store.put_aside(name, self.catalogue[name].key(self.platform))
             self.progress(name, f"broken in the cache ({entry.why}); put aside as {aside}", None)
+            tried.append(Attempt("the cache", f"{entry.why}; put aside as {aside}"))
         return entry.found is not Found.WHOLE
 
     def _download(self, names: Sequence[str], tried: Mapping[str, list[Attempt]]) -> list[str]:

