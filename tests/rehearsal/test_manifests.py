@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from capi_llm.clusters import topology
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.kube.resources import Object
 from capi_llm.rehearsal import manifests, world
@@ -81,6 +82,18 @@ def test_a_spec_file_changes_what_it_says_and_nothing_else(tmp_path: Path) -> No
     assert after["spec"]["clusterNetwork"]["pods"]["cidrBlocks"] == ["10.1.0.0/16"]
     assert [entry["name"] for entry in world.pools_of(after)] == ["md-0", "more"]
     assert after["spec"]["topology"]["class"] == "small"
+
+
+def test_a_spec_file_that_says_only_workers_leaves_the_other_pools(tmp_path: Path) -> None:
+    before = world.of([small_cluster("n", pools=[pool("md-0", span=(1, 3)), pool("more", 2)])])
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "apiVersion: capi-llm.dev/v1alpha1\nkind: ClusterSpec\nname: c\nnamespace: n\nworkers: 2..5\n"
+    )
+    (obj,) = manifests.read([file], base=before)
+    assert [entry["name"] for entry in world.pools_of(obj)] == ["md-0", "more"]
+    have = topology.pool_of(world.pools_of(obj)[0])
+    assert (have.minimum, have.maximum) == (2, 5)
 
 
 def test_what_names_no_namespace_is_in_the_one_of_the_command(tmp_path: Path) -> None:

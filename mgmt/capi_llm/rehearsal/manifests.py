@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from capi_llm import documents, plane
-from capi_llm.clusters import classes, spec, specfile, topology
+from capi_llm.clusters import amend, classes, spec, specfile, topology
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.kube.resources import CLUSTERS, Object
-from capi_llm.rehearsal.world import Key, World, of, over, pools_of
+from capi_llm.rehearsal.world import Key, World, of, over
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -82,22 +82,8 @@ def _from_spec(given: spec.Given, base: World | None) -> Object:
     cluster = base.objects.get(key) if base is not None else None
     if cluster is None:
         return topology.manifest(wanted)
-    have = topology.spec_of(cluster)
-    said = {
-        word: getattr(wanted, word)
-        for word in ("cluster_class", "version", "pods", "services", "service_domain", "control_plane")
-        if word in wanted.given
-    }
-    pools = wanted.pools if wanted.given & {"workers", "pools"} else have.pools
-    new = topology.manifest(
-        replace(have, **said, pools=pools, variables={**have.variables, **wanted.variables},
-                labels={**have.labels, **wanted.labels})
-    )  # fmt: skip
-    new["metadata"].pop("annotations", None)
-    entries = {entry["name"]: entry for entry in pools_of(cluster)}
-    workers = new["spec"]["topology"]["workers"]
-    workers["machineDeployments"] = [topology.pool_entry(pool, entries.get(pool.name)) for pool in pools]
-    return new
+    patched: Object = over(cluster, amend.patch(cluster, wanted))
+    return patched
 
 
 def change(world: World, objects: Iterable[Object]) -> World:
