@@ -28,9 +28,9 @@ def codes(findings: list[Finding]) -> list[tuple[str, str]]:
     [
         ("v1.32.0", "v1.33.0", None),
         ("v1.32.0", "v1.32.5", None),
-        ("v1.31.0", "v1.33.0", "skips 1 minor version"),
-        ("v1.32.5", "v1.32.0", "downgrade"),
-        ("v1.32.0", "v1.31.0", "downgrade"),
+        ("v1.31.0", "v1.33.0", "at once"),
+        ("v1.32.5", "v1.32.0", "can not go back"),
+        ("v1.32.0", "v1.31.0", "can not go back"),
         ("v1.33.0", "v1.34.0", "not supported"),
         ("v1.32.0", "newest", "is none"),
         ("v1.20.0", "v1.20.0", None),

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from capi_llm import versions
+from capi_llm.clusters import skew
 from capi_llm.clusters.topology import MAX_SIZE, MIN_SIZE, scaled_range
+from capi_llm.errors import Refused
 from capi_llm.kube.resources import Object
 from capi_llm.rehearsal import mapping
 from capi_llm.rehearsal.findings import Finding
@@ -181,18 +183,11 @@ def _versions(old: Object | None, cluster: Object) -> Iterator[Finding]:
         )  # fmt: skip
     if have is None:
         return
-    if want.minor > have.minor + 1:
-        yield Finding(
-            "error", "version-skew", on, f"{have} → {want} skips {want.minor - have.minor - 1} minor version"
-            + ("s" if want.minor > have.minor + 2 else ""),
-            "kubeadm and Cluster API upgrade one minor version at a time",
-            f"upgrade to v1.{have.minor + 1} first",
-        )  # fmt: skip
-    elif want < have:
-        yield Finding(
-            "error", "version-skew", on, f"{have} → {want} is a downgrade", "Cluster API refuses to go back",
-            f"stay at {have}, or make a new cluster",
-        )  # fmt: skip
+    metadata = cluster["metadata"]
+    try:
+        skew.check_step(str(have), text, metadata["name"], metadata.get("namespace") or "default")
+    except Refused as refusal:
+        yield Finding("error", "version-skew", on, refusal.what, refusal.why, refusal.fix)
 
 
 def _own_networks(cluster: Object) -> Iterator[Finding]:
