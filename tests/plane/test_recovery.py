@@ -108,7 +108,7 @@ def test_api_server_and_etcd_die_during_every_wait(settings: Settings) -> None:
             )  # fmt: skip
 
         def goes_on(command: subprocess.Popen[str], *victims: str) -> None:
-            assert command.poll() is None, "it was to wait"
+            assert command.poll() is None, f"it was to wait: {command.communicate()}"
             kill(sandbox, *victims)
             _, said = command.communicate(timeout=300)
             assert command.returncode == 0, f"{command.args}: {said}"
@@ -122,15 +122,23 @@ def test_api_server_and_etcd_die_during_every_wait(settings: Settings) -> None:
         def machines() -> int:
             return len([item for item in api.list(MACHINES) if "deletionTimestamp" not in item["metadata"]])
 
+        def versions() -> list[str]:
+            return [item["spec"]["version"] for item in api.list(MACHINES)]
+
         def wanted(replicas: int) -> bool:
             return [item["spec"]["replicas"] for item in api.list(MACHINE_DEPLOYMENTS)] == [replicas]
 
         both = "kube-apiserver", "etcd"
 
-        command = start("new-cluster", "demo", "--workers", "1..3")
+        command = start("new-cluster", "demo", "--workers", "1..3", "--version", "v1.32.1")
         eventually(lambda: api.find(demo), "the cluster object")
         goes_on(command, *both)
         assert machines() == 2
+
+        command = start("upgrade", "cluster", "demo", "--to", "v1.33.0")
+        eventually(lambda: "v1.33.0" in versions() or command.poll() is not None, "the first new machine")
+        goes_on(command, *both)
+        assert versions() == ["v1.33.0", "v1.33.0"]
 
         command = start("scale", "demo", "--workers", "3")
         eventually(lambda: wanted(3), "the wish for three machines")

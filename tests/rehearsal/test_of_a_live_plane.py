@@ -21,9 +21,13 @@ import yaml
 from audit import writes
 from capi_llm import plane
 from capi_llm.clusters import create
+from capi_llm.errors import CapiLlmError
 from capi_llm.kube.cache import Informers
+from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, MACHINES, Ref
 from capi_llm.rehearsal import stage
+from capi_llm.sandbox.layout import layout
+from capi_llm.waiting import Status, Waiter, pending, ready, until
 from sandboxes import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -124,6 +128,39 @@ def test_a_stopped_rehearsal_takes_its_sandbox_away(sandbox: Sandbox, two: list[
     assert command.returncode == 130, output
     assert parts(sandbox.settings.state) == []
     assert not (sandbox.settings.state / "rehearsals").exists()
+
+
+def test_a_rehearsal_goes_on_when_its_api_server_and_etcd_die(sandbox: Sandbox, two: list[str]) -> None:
+    command = at_work(sandbox, two[0], "-f", two[1], "-o", "json")
+    (own,) = (sandbox.settings.state / "rehearsals").glob("*/planes")
+    kubeconfig = layout(own.parent, stage.NAME).admin_kubeconfig
+    for kubelet in ("v1.32.0", "v1.33.0"):  # as it is, and the change under way
+        until(
+            lambda version=kubelet: has_machine(kubeconfig, version),
+            what=f"a machine of {kubelet}", timeout=120, waiter=Waiter(interval=0.1),
+        )  # fmt: skip
+        assert command.poll() is None, "it was to wait"
+        victims = [
+            process
+            for process in parts(sandbox.settings.state)
+            if Path(process.cmdline()[0]).name in ("kube-apiserver", "etcd")
+        ]
+        assert len(victims) == 2
+        for victim in victims:
+            victim.kill()
+        psutil.wait_procs(victims, timeout=10)
+    output, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, output
+    found = json.loads(output[output.index("\n{") :])
+    assert found["clusters"][0]["counts"]["replaced"] == 2
+
+
+def has_machine(kubeconfig: Path, version: str) -> Status:
+    try:
+        there = Api.from_kubeconfig(kubeconfig, retry_for=0).list(MACHINES)
+    except CapiLlmError as error:
+        return pending(error.brief)
+    return ready() if any(item["spec"]["version"] == version for item in there) else pending("none")
 
 
 @pytest.fixture
