@@ -21,6 +21,8 @@ DATA = (
     "capi_llm/tools/go/sandbox/go.sum",
     "capi_llm/tools/go/kwok/go.mod",
     "capi_llm/tools/go/kwok/go.sum",
+    "capi_llm/tools/go/helm/go.mod",
+    "capi_llm/tools/go/helm/go.sum",
 )
 
 

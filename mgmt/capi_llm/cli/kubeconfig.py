@@ -52,7 +52,7 @@ def kubeconfig(
       capi-llm kubeconfig --management -- kubectl get clusters.cluster.x-k8s.io
     With --merge, it is in your own file, and no other entry of it is changed:
       capi-llm kubeconfig demo --merge --use && kubectl get nodes
-    kubectl and clusterctl of the sandbox are found without being on PATH.
+    kubectl, clusterctl and helm of the sandbox are found without being on PATH.
     """
     from capi_llm import plane
     from capi_llm.clusters import kubeconfig as kubeconfigs

@@ -29,6 +29,7 @@ PARTS = (
     "kube-scheduler",
     "kubectl",
     "kwok",
+    "helm",
     "clusterctl",
     "capi-core",
     "capi-bootstrap",

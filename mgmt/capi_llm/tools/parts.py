@@ -160,6 +160,21 @@ def _stamps(package: str, version: str) -> dict[str, str]:
     }
 
 
+def _helm_stamps() -> dict[str, str]:
+    """As its Makefile does; charts ask for the version of Kubernetes where no cluster says it."""
+    major, minor, *_ = versions.parse(versions.KUBERNETES)
+    kubernetes = {
+        f"helm.sh/helm/v3/pkg/{package}.k8sVersion{name}": str(number)
+        for package in ("chartutil", "lint/rules")
+        for name, number in (("Major", major), ("Minor", minor))
+    }
+    return {
+        "helm.sh/helm/v3/internal/version.version": versions.HELM,
+        "helm.sh/helm/v3/internal/version.gitTreeState": "clean",
+        **kubernetes,
+    }
+
+
 _CHANGES = (
     Change(
         "sigs.k8s.io/controller-runtime",
@@ -191,12 +206,15 @@ SANDBOX = _graph(
     _CHANGES,
 )
 KWOK = _graph("kwok", {"sigs.k8s.io/kwok/pkg/consts.Version": versions.KWOK})
+# Not in the sandbox's graph: it would move three of its modules.
+HELM = _graph("helm", _helm_stamps())
 
 _CAPI = "sigs.k8s.io/cluster-api"
 _CAPI_TEST = "sigs.k8s.io/cluster-api/test"
 _GITHUB = "https://github.com/{repo}/releases/download/{{version}}/"
 _ETCD_FILES = _GITHUB.format(repo="etcd-io/etcd")
 _KWOK_FILES = _GITHUB.format(repo="kubernetes-sigs/kwok")
+_HELM_FILE = "https://get.helm.sh/helm-{version}-{os}-{arch}.tar.gz"
 _CAPI_FILES = _GITHUB.format(repo="kubernetes-sigs/cluster-api")
 _K8S_FILES = "https://dl.k8s.io/release/{version}/bin/{os}/{arch}/"
 
@@ -237,6 +255,12 @@ CATALOGUE: Mapping[str, Part] = {
             versions.KWOK,
             Release(_KWOK_FILES + "kwok-{os}-{arch}"),
             Source(KWOK, "sigs.k8s.io/kwok", "cmd/kwok"),
+        ),
+        _one(
+            "helm",
+            versions.HELM,
+            Release(_HELM_FILE, checksums=_HELM_FILE + ".sha256sum", member="{os}-{arch}/helm"),
+            Source(HELM, "helm.sh/helm/v3", "cmd/helm"),
         ),
         _one(
             "clusterctl",
