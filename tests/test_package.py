@@ -12,10 +12,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+BUNDLES = ROOT / "bundles"
+OF_BUNDLES = sorted(
+    path for fleet in BUNDLES.glob("*/fleet.yaml") for path in fleet.parent.rglob("*") if path.is_file()
+)
+
 DATA = (
     "capi_llm/py.typed",
     "capi_llm/clusterclasses/docker-llm/class.yaml",
     "capi_llm/clusterclasses/in-memory-llm/class.yaml",
+    *(f"capi_llm/bundles/{path.relative_to(BUNDLES)}" for path in OF_BUNDLES),
     "capi_llm/sandbox/kwok.yaml",
     "capi_llm/tools/go/sandbox/go.mod",
     "capi_llm/tools/go/sandbox/go.sum",

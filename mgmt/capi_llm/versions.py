@@ -44,6 +44,38 @@ WORKLOAD_MINORS = (27, 33)
 """Lowest and highest Kubernetes minor of a workload cluster under Cluster API 1.10
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
 
+BUNDLES = {
+    # The newest that https://github.com/rancher/turtles/tree/v0.27.0/examples/applications/cni/calico is
+    # tried with.
+    "calico": "v3.31.3",
+    # The last of metrics-server 0.8, as 0.9 asks for Kubernetes 1.34
+    # (https://github.com/kubernetes-sigs/metrics-server/blob/master/charts/metrics-server/CHANGELOG.md).
+    "metrics-server": "3.13.1",
+    # https://github.com/rancher/local-path-provisioner/releases/tag/v0.0.37
+    "local-path-storage": "v0.0.37",
+    # The last line that runs on Kubernetes 1.33
+    # (https://github.com/knative/serving/blob/knative-v1.21.0/vendor/knative.dev/pkg/version/version.go).
+    "knative-serving": "v1.21.4",
+    # The newest Serving in that operator
+    # (https://github.com/knative/operator/tree/knative-v1.21.4/cmd/operator/kodata/knative-serving).
+    "kourier": "1.21.3",
+    # https://github.com/ollama/ollama/releases/tag/v0.32.15; the image has no v in its tag.
+    "ollama": "0.32.15",
+    "ollama-startup-config": "0.32.15",
+    # https://github.com/BerriAI/litellm/releases/tag/v1.106.12
+    "litellm": "v1.106.12",
+    "litellm-config": "v1.106.12",
+    # https://github.com/open-webui/open-webui/releases/tag/v0.11.4
+    "openwebui": "v0.11.4",
+    # The workload clusters' minor version
+    # (https://github.com/kubernetes/autoscaler/releases/tag/cluster-autoscaler-1.33.6).
+    "cluster-autoscaler": "v1.33.6",
+}
+"""What each bundle brings: the version of the chart that it refers to, or of the software in ours."""
+
+BUSYBOX = "1.37.0"
+"""Image of local-path-storage's helper pods (https://hub.docker.com/_/busybox)."""
+
 RANCHER = "v2.13.0"
 """Rancher of a kind plane: the first of the line that ships Cluster API 1.10
 (https://github.com/rancher/rancher/releases/tag/v2.13.0)."""
