@@ -18,6 +18,7 @@ LAYERS = (
     {"plane"},
     {"steps"},
     {"clusters"},
+    {"provider"},
     {"sandbox"},
     {"tools"},
     {"kube", "shell", "http"},

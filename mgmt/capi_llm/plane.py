@@ -15,9 +15,9 @@ from pathlib import Path
 from capi_llm import locks
 from capi_llm.errors import ApiError, BadInput, NotFound, Refused, Unavailable
 from capi_llm.identity import Identities, Identity, Newer, check_name, check_uid, writable
-from capi_llm.sandbox import ports, remains
+from capi_llm.sandbox import ports, remains, workload
 from capi_llm.sandbox.layout import layout
-from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.sandbox.parts import MANAGERS, PROVIDER
 from capi_llm.sandbox.supervisor import instance_of
 from capi_llm.settings import Settings
 from capi_llm.steps import engine
@@ -26,10 +26,17 @@ from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.cluster_api import ClusterApi
 from capi_llm.steps.context import Context, Plane, Report, Silent
 from capi_llm.steps.executables import Executables
+from capi_llm.steps.kwok_provider import ProviderKinds
 from capi_llm.steps.overview import Overview
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
 from capi_llm.waiting import Cancel
+
+DEFAULT_CLASS = "kwok-llm-clusterclass"
+"""Class of a cluster that names none, on a sandbox: its API server is a real one, apps can be put there."""
+
+IN_MEMORY_CLASS = "in-memory-llm-clusterclass"
+"""For many machines and rollouts of control planes: no process of its own for each cluster."""
 
 SANDBOX: engine.Recipe = (
     Executables(),
@@ -46,15 +53,14 @@ SANDBOX: engine.Recipe = (
     Process("capi-bootstrap", needs=("cluster-api",)),
     Process("capi-control-plane", needs=("cluster-api",)),
     Process("capi-docker", needs=("cluster-api",)),
-    ClusterClasses(("in-memory-llm-clusterclass",), needs=MANAGERS),
+    ProviderKinds(needs=("kube-apiserver",)),
+    Process(PROVIDER, needs=("cluster-api", "kwok-kinds")),
+    ClusterClasses((IN_MEMORY_CLASS, DEFAULT_CLASS), needs=(*MANAGERS, "kwok-kinds")),
 )
 
 RECIPES: dict[str, engine.Recipe] = {"sandbox": SANDBOX}
 KINDS = tuple(RECIPES)
 DEFAULT_NAME = "sandbox"
-DEFAULT_CLASS = "in-memory-llm-clusterclass"
-"""Class of a cluster that names none, on a sandbox."""
-
 CLASS_NAMESPACE = "default"
 """Where bootstrap puts the shipped classes."""
 
@@ -121,9 +127,9 @@ def destroy(
     folder = settings.state / "locks"
     with locks.hold(folder, identity.name, command=f"destroy --name {identity.name}"):
         ctx = _context(settings, identity, cancel, report)
+        remains.forget_kubeconfigs(settings.state, settings.kubeconfigs, identity)
         with contextlib.closing(ctx.plane):
             engine.remove(RECIPES[identity.kind], ctx)
-        remains.forget_kubeconfigs(settings.kubeconfigs, identity)
         remains.forget_merged(identity)
         identities.remove(identity.name)
         locks.remove(folder, identity.name)
@@ -261,7 +267,7 @@ def _new_sandbox(settings: Settings, name: str) -> Identity:
         # Where only the plane file was lost, what still runs is known by its word and taken over.
         instance=instance_of(folder) or secrets.token_hex(8),
         loopback=ports.assign_loopback(plane.loopback for plane in others),
-        ports=ports.assign(port for plane in others for port in plane.ports.values()),
+        ports=ports.assign(workload.reserved_ports(settings.state)),
     )
 
 

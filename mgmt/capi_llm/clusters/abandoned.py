@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from capi_llm.clusters.tree import CLUSTER_NAME
+from capi_llm.clusters.tree import CLUSTER_NAME, listed
 from capi_llm.contract.conditions import deleting, finalizers
 from capi_llm.errors import Conflict, NotFound
 from capi_llm.kube.client import Api
@@ -40,11 +40,13 @@ def release(api: Api, name: str, namespace: str, kinds: Iterable[Resource]) -> l
 def _abandoned(
     api: Api, name: str, namespace: str, kinds: Iterable[Resource]
 ) -> Iterator[tuple[Object, Ref]]:
-    selector = f"{CLUSTER_NAME}={name}"
     lost = [
-        (obj, kind.ref(obj)) for kind in kinds for obj in api.list(kind, namespace, selector) if _lost(obj)
+        (obj, kind.ref(obj))
+        for kind in kinds
+        for obj in listed(api, kind, namespace)
+        if (obj["metadata"].get("labels") or {}).get(CLUSTER_NAME) == name and _lost(obj)
     ]
-    machines = api.list(MACHINES, namespace, selector) if lost else []
+    machines = api.list(MACHINES, namespace, f"{CLUSTER_NAME}={name}") if lost else []
     served = {owner["uid"] for machine in machines for owner in _owners(machine)}
     yield from ((obj, ref) for obj, ref in lost if obj["metadata"]["uid"] not in served)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from capi_llm.clusters import abandoned, kubeconfig
-from capi_llm.clusters.tree import CLUSTER_NAME, CONTROL_PLANES
+from capi_llm.clusters.tree import CLUSTER_NAME, CONTROL_PLANES, listed
 from capi_llm.contract import capi
 from capi_llm.contract.conditions import deleting
 from capi_llm.errors import CapiLlmError, Refused, TimedOut
@@ -147,12 +147,7 @@ def leftovers(
     kinds = (MACHINES, MACHINE_SETS, MACHINE_DEPLOYMENTS, *CONTROL_PLANES, *extra, CLUSTERS)
     found = []
     for kind in kinds:
-        items = (
-            source.of(kind, namespace).items()
-            if isinstance(source, Informers)
-            else source.list(kind, namespace)
-        )
-        for obj in items:
+        for obj in listed(source, kind, namespace):
             if _belongs(obj, kind, name):
                 found.append(Leftover(kind.ref(obj), deleting(obj), capi.held_by(obj), capi.waits_for(obj)))
     return found

@@ -24,6 +24,7 @@ from capi_llm.clusters.view import (
 )
 from capi_llm.contract import capi
 from capi_llm.contract.conditions import Replicas, deleting, replicas
+from capi_llm.errors import NotFound
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import (
@@ -34,6 +35,7 @@ from capi_llm.kube.resources import (
     Object,
     Resource,
 )
+from capi_llm.provider.kinds import KWOK_CONTROL_PLANES
 from capi_llm.waiting import State, Status, pending
 
 __all__ = [
@@ -49,8 +51,10 @@ __all__ = [
     "as_json",
     "collect",
     "find",
+    "listed",
     "nodes",
     "overview",
+    "resource_of",
     "view",
 ]
 
@@ -58,8 +62,10 @@ CLUSTER_NAME = "cluster.x-k8s.io/cluster-name"
 POOL_NAME = "topology.cluster.x-k8s.io/deployment-name"
 DEPLOYMENT_NAME = "cluster.x-k8s.io/deployment-name"
 
-CONTROL_PLANES: tuple[Resource, ...] = (KUBEADM_CONTROL_PLANES,)
+CONTROL_PLANES: tuple[Resource, ...] = (KUBEADM_CONTROL_PLANES, KWOK_CONTROL_PLANES)
 """Kinds of control planes that are looked at; more of them may be given to :func:`collect`."""
+
+_ONLY_IN_SANDBOXES = {KWOK_CONTROL_PLANES}
 
 
 @dataclass(frozen=True)
@@ -81,14 +87,31 @@ def collect(
     """
 
     def items(resource: Resource) -> list[Object]:
-        if isinstance(source, Informers):
-            return source.of(resource, namespace, timeout=timeout).items()
-        return source.list(resource, namespace, slim=True)
+        return listed(source, resource, namespace, timeout=timeout)
 
     kinds = (MACHINES, CLUSTERS, MACHINE_DEPLOYMENTS, *CONTROL_PLANES, *extra)
     with ThreadPoolExecutor(len(kinds), thread_name_prefix="list") as pool:
         machines, clusters, deployments, *control_planes = pool.map(items, kinds)
     return Objects(clusters, [obj for each in control_planes for obj in each], deployments, machines)
+
+
+def listed(
+    source: Api | Informers, resource: Resource, namespace: str | None, *, timeout: float = 30.0
+) -> list[Object]:
+    """All objects of a kind; none where it is a kind that only sandboxes have, and this is not one."""
+    try:
+        if isinstance(source, Informers):
+            return source.of(resource, namespace, timeout=timeout).items()
+        return source.list(resource, namespace, slim=True)
+    except NotFound:
+        if resource in _ONLY_IN_SANDBOXES:
+            return []
+        raise
+
+
+def resource_of(control_plane: Object) -> Resource:
+    """The resource of one of :data:`CONTROL_PLANES`."""
+    return next(kind for kind in CONTROL_PLANES if kind.kind == control_plane["kind"])
 
 
 def overview(objects: Objects) -> list[ClusterView]:

@@ -21,7 +21,8 @@ from capi_llm.contract import capi, rollout
 from capi_llm.contract.conditions import replicas
 from capi_llm.errors import Conflict, Refused
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, Object, Ref
+from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, Object, Ref
+from capi_llm.provider.kinds import KWOK_CONTROL_PLANES
 from capi_llm.waiting import Status, pending, ready
 
 
@@ -105,7 +106,7 @@ def ask(api: Api, wanted: Plan) -> None:
     api.merge_patch(ref, _patch(api.get(ref), wanted.after), dry_run=True)
     objects = _of_cluster(tree.collect(api, wanted.namespace), wanted.name)
     for obj in objects.control_planes:
-        api.merge_patch(KUBEADM_CONTROL_PLANES.ref(obj), {"spec": {"version": wanted.after}}, dry_run=True)
+        api.merge_patch(tree.resource_of(obj).ref(obj), {"spec": {"version": wanted.after}}, dry_run=True)
     for obj in objects.machine_deployments:
         change = {"spec": {"template": {"spec": {"version": wanted.after}}}}
         api.merge_patch(MACHINE_DEPLOYMENTS.ref(obj), change, dry_run=True)
@@ -175,9 +176,14 @@ def _stages(objects: tree.Objects, version: str) -> Iterator[Stage]:
             for item in objects.machines
             if capi.CONTROL_PLANE_MACHINE in (item["metadata"].get("labels") or {})
         ]
+        wanted, runs = rollout.control_plane_versions(obj)
+        if tree.resource_of(obj) == KWOK_CONTROL_PLANES:
+            behind = int((runs or wanted) != version)
+            how_it_is = f"the version only: its API server stays the sandbox's {versions.KUBERNETES}"
+            yield Stage("control plane", runs or wanted, 1, behind, how_it_is)
+            continue
         how = rollout.control_plane_strategy(obj)
         text = "one after the other" if how.surge else "one after the other, the old one first"
-        wanted, runs = rollout.control_plane_versions(obj)
         yield _stage(
             "control plane", runs or wanted, own, replicas(obj).desired, version, _on_delete(how, text)
         )

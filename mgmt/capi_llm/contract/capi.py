@@ -18,9 +18,11 @@ from capi_llm.contract.conditions import (
     status_of,
     words,
 )
+from capi_llm.versions import GROUP
 from capi_llm.waiting import Status, failed, pending, ready
 
 CLUSTER_FINALIZER = "cluster.cluster.x-k8s.io"
+KWOK_FINALIZER = f"{GROUP}/kwok-provider"
 PAUSED = "cluster.x-k8s.io/paused"
 CONTROL_PLANE_MACHINE = "cluster.x-k8s.io/control-plane"
 """Label of machines that are part of a control plane."""
@@ -65,6 +67,7 @@ _OWNERS = {
     "addons.cluster.x-k8s.io": "the ClusterResourceSet controller",
     "kubeadm.controlplane.cluster.x-k8s.io": "the kubeadm control plane controller",
     "capicluster.turtles.cattle.io": "Rancher Turtles",
+    KWOK_FINALIZER: "the sandbox's KWOK provider, kwok-provider",
     "foregroundDeletion": "Kubernetes' garbage collector",
     "orphan": "Kubernetes' garbage collector",
 }

@@ -100,12 +100,15 @@ class Stream:
 class Transport:
     """Sends requests to one API server. Thread-safe. ``cancel`` ends pauses between retries."""
 
-    def __init__(self, credentials: Credentials, *, retry_for: float, cancel: Cancel | None) -> None:
+    def __init__(
+        self, credentials: Credentials, *, retry_for: float, cancel: Cancel | None, agent: str = "capi-llm"
+    ) -> None:
         self._credentials = credentials
         self._cancel = cancel or Cancel()
         self._bell = Wakeup()
         self._cancel.attach(self._bell)
         self._pool = credentials.pool(POOL_SIZE)
+        self._agent = f"{agent}/{versions.CLI}"
         self._closed = False
         self.retry_for = retry_for
         self.server = credentials.server
@@ -197,7 +200,7 @@ class Transport:
         data = None if body is None else json.dumps(body).encode()
         for attempt in (1, 2):
             headers = self._credentials.headers()
-            headers |= {"User-Agent": f"capi-llm/{versions.CLI}", "Accept": accept}
+            headers |= {"User-Agent": self._agent, "Accept": accept}
             if data is not None:
                 headers["Content-Type"] = content_type
             try:

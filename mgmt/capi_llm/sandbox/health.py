@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from capi_llm.sandbox.layout import Layout
+from capi_llm.sandbox.parts import Part
 from capi_llm.waiting import Status, pending, ready
 
 _TIMEOUT = 3.0
@@ -34,6 +36,18 @@ def health(url: str, *, authority: Path, certificate: Path, key: Path) -> Status
     if answer.status == 200:
         return ready("healthy")
     return pending(f"{parts.netloc} answers {answer.status}: {text.splitlines()[-1] if text else 'nothing'}")
+
+
+def of_part(layout: Layout, part: Part) -> Status:
+    """:func:`health` of ``part``, asked with the certificates that it expects."""
+    etcd = part.name == "etcd"
+    client = "etcd-client" if etcd else "admin"
+    return health(
+        part.health,
+        authority=layout.certificate("etcd-ca" if etcd else "ca"),
+        certificate=layout.certificate(client),
+        key=layout.key(client),
+    )
 
 
 def ask(url: str, *, authority: Path, certificate: Path, key: Path, seconds: float) -> Any:

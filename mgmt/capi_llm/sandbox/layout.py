@@ -11,6 +11,9 @@ from capi_llm.errors import BadInput
 _SOCKET_LIMIT = 100
 """Longest path of a unix socket, bytes: sun_path holds 108 on Linux and 104 on macOS."""
 
+CLUSTER_FOLDER = 8
+"""Characters in the name of a workload cluster's folder: the first ones of the Cluster's UID."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -33,6 +36,11 @@ class Layout:
     @property
     def etcd_data(self) -> Path:
         return self.root / "etcd"
+
+    @property
+    def clusters(self) -> Path:
+        """The control planes of its KWOK workload clusters: a folder each, itself such a layout."""
+        return self.root / "clusters"
 
     @property
     def audit_log(self) -> Path:
@@ -76,11 +84,12 @@ class Layout:
                 why=WHY_NOT,
                 fix="set CAPI_LLM_STATE to another path",
             )
-        if len(str(self.socket).encode()) > _SOCKET_LIMIT:
+        longest = Layout(self.clusters / ("0" * CLUSTER_FOLDER)).socket
+        if len(str(longest).encode()) > _SOCKET_LIMIT:
             raise BadInput(
                 "the state folder's path is too long for a unix socket",
-                on=str(self.socket),
-                why=f"{len(str(self.socket).encode())} bytes, {_SOCKET_LIMIT} at most",
+                on=str(longest),
+                why=f"{len(str(longest).encode())} bytes, {_SOCKET_LIMIT} at most",
                 fix="set CAPI_LLM_STATE to a shorter path",
             )
 

@@ -7,18 +7,25 @@ program at the pinned version, and for Cluster API the arguments in its manifest
 
 from __future__ import annotations
 
+import ipaddress
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from capi_llm import versions
 from capi_llm.sandbox.layout import Layout
 
 SERVICE_RANGE = "10.96.0.0/24"
+POD_RANGE = "10.0.0.0/24"
+"""The sandbox's own; a workload cluster's are those of its Cluster."""
 LOOPBACK = "127.0.0.1"
 POD_IP = "POD_IP"
 """Variable with the address that the in-memory provider's workload API servers listen on."""
 
 MANAGERS = ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
+PROVIDER = "kwok-provider"
+"""Our own infrastructure and control-plane provider, whose clusters are control planes like the sandbox's."""
 
 _NAMESPACES = {
     "capi-core": "capi-system",
@@ -53,18 +60,38 @@ def parts(
     layout: Layout, ports: Mapping[str, int], loopback: str, executables: Mapping[str, Path]
 ) -> tuple[Part, ...]:
     """Every part of the sandbox. ``executables`` maps part names to paths (``tools.prepare``)."""
-    control_plane = (
+    managers = (_manager(name, layout, ports, loopback) for name in MANAGERS)
+    return (
+        *control_plane(layout, ports, executables),
+        *(_executed(part, executables) for part in managers),
+        _provider(layout, ports),
+    )
+
+
+def control_plane(
+    layout: Layout,
+    ports: Mapping[str, int],
+    executables: Mapping[str, Path],
+    *,
+    services: str = SERVICE_RANGE,
+    pods: str = POD_RANGE,
+) -> tuple[Part, ...]:
+    """A Kubernetes control plane with simulated nodes: the sandbox's own, or a workload cluster's.
+
+    ``services`` and ``pods`` are its networks, each a CIDR or two of them with a comma between.
+    """
+    found = (
         _etcd(layout, ports),
-        _apiserver(layout, ports),
+        _apiserver(layout, ports, services),
         _controller_manager(layout, ports),
         _scheduler(layout, ports),
-        _kwok(layout, ports),
+        _kwok(layout, ports, pods),
     )
-    managers = tuple(_manager(name, layout, ports, loopback) for name in MANAGERS)
-    return tuple(
-        Part(part.name, (str(executables[part.name]), *part.argv), part.health, part.env, part.stop_seconds)
-        for part in control_plane + managers
-    )
+    return tuple(_executed(part, executables) for part in found)
+
+
+def _executed(part: Part, executables: Mapping[str, Path]) -> Part:
+    return replace(part, argv=(str(executables[part.name]), *part.argv))
 
 
 def _etcd(layout: Layout, ports: Mapping[str, int]) -> Part:
@@ -96,7 +123,7 @@ def _etcd(layout: Layout, ports: Mapping[str, int]) -> Part:
     )
 
 
-def _apiserver(layout: Layout, ports: Mapping[str, int]) -> Part:
+def _apiserver(layout: Layout, ports: Mapping[str, int], services: str) -> Part:
     port = ports["kube-apiserver"]
     return Part(
         "kube-apiserver",
@@ -117,7 +144,7 @@ def _apiserver(layout: Layout, ports: Mapping[str, int]) -> Part:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={layout.key('service-account')}",
             f"--service-account-signing-key-file={layout.key('service-account')}",
-            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            f"--service-cluster-ip-range={services}",
             "--authorization-mode=Node,RBAC",
             "--allow-privileged=true",
             "--profiling=false",
@@ -151,14 +178,16 @@ def _scheduler(layout: Layout, ports: Mapping[str, int]) -> Part:
     )
 
 
-def _kwok(layout: Layout, ports: Mapping[str, int]) -> Part:
+def _kwok(layout: Layout, ports: Mapping[str, int], pods: str) -> Part:
     port = ports["kwok"]
+    network = ipaddress.ip_network(pods.partition(",")[0])
     return Part(
         "kwok",
         (
             f"--config={layout.config / 'kwok.yaml'}",
             f"--kubeconfig={layout.kubeconfig('kwok')}",
             "--manage-all-nodes=true",
+            f"--cidr={network[1]}/{network.prefixlen}",
             f"--node-ip={LOOPBACK}",
             f"--node-port={port}",
             f"--server-address={LOOPBACK}:{port}",
@@ -189,6 +218,25 @@ def _manager(name: str, layout: Layout, ports: Mapping[str, int], loopback: str)
             "POD_UID": name,
             POD_IP: loopback,
         },
+    )
+
+
+def _provider(layout: Layout, ports: Mapping[str, int]) -> Part:
+    health = f"{LOOPBACK}:{ports[PROVIDER]}"
+    return Part(
+        PROVIDER,
+        (
+            sys.executable,
+            "-P",
+            "-m",
+            "capi_llm.provider",
+            f"--sandbox={layout.root}",
+            f"--kubeconfig={layout.kubeconfig(PROVIDER)}",
+            f"--health={health}",
+            # Another capi-llm brings other code: the supervisor starts a part again whose command changed.
+            f"--of={versions.CLI}",
+        ),
+        health=f"http://{health}/readyz",
     )
 
 

@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import hashlib
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from capi_llm.files import write_private
 from capi_llm.sandbox.layout import Layout
-from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.sandbox.parts import MANAGERS, PROVIDER, SERVICE_RANGE
 
 CA = "ca"
 ETCD_CA = "etcd-ca"
@@ -54,40 +54,54 @@ class Certificate:
 
 
 def manager_user(manager: str) -> str:
-    """User name of a Cluster API manager. Its ServiceAccount's name is longer than a certificate may hold."""
+    """User name of a manager of the sandbox. A ServiceAccount's is longer than a certificate may hold."""
     return f"capi-llm:{manager}"
 
 
+def control_plane(services: str) -> tuple[Certificate, ...]:
+    """The certificates of a control plane whose Services have addresses of ``services``."""
+    kubernetes = [str(ipaddress.ip_network(cidr)[1]) for cidr in services.split(",")]
+    return (
+        Certificate("etcd-server", "etcd", authority=ETCD_CA, server=True),
+        Certificate("etcd-client", "kube-apiserver-etcd-client", authority=ETCD_CA),
+        Certificate(
+            "kube-apiserver",
+            "kube-apiserver",
+            server=True,
+            client=False,
+            addresses=("127.0.0.1", *kubernetes),
+            hosts=("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"),
+        ),
+        Certificate("kubelet-client", "kube-apiserver-kubelet-client", groups=("system:masters",)),
+        Certificate("admin", "capi-llm-admin", groups=("system:masters",)),
+        Certificate("kube-controller-manager", "system:kube-controller-manager"),
+        Certificate("kube-scheduler", "system:kube-scheduler"),
+        Certificate("kwok", "system:kwok-controller", groups=("system:masters",)),
+        Certificate("serving", "capi-llm-sandbox", server=True, client=False),
+    )
+
+
 CERTIFICATES: tuple[Certificate, ...] = (
-    Certificate("etcd-server", "etcd", authority=ETCD_CA, server=True),
-    Certificate("etcd-client", "kube-apiserver-etcd-client", authority=ETCD_CA),
-    Certificate(
-        "kube-apiserver",
-        "kube-apiserver",
-        server=True,
-        client=False,
-        addresses=("127.0.0.1", "10.96.0.1"),
-        hosts=("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"),
-    ),
-    Certificate("kubelet-client", "kube-apiserver-kubelet-client", groups=("system:masters",)),
-    Certificate("admin", "capi-llm-admin", groups=("system:masters",)),
-    Certificate("kube-controller-manager", "system:kube-controller-manager"),
-    Certificate("kube-scheduler", "system:kube-scheduler"),
-    Certificate("kwok", "system:kwok-controller", groups=("system:masters",)),
-    Certificate("serving", "capi-llm-sandbox", server=True, client=False),
-    *(Certificate(name, manager_user(name)) for name in MANAGERS),
+    *control_plane(SERVICE_RANGE),
+    *(Certificate(name, manager_user(name)) for name in (*MANAGERS, PROVIDER)),
 )
 """Every certificate of a sandbox. ``serving`` is shared by all webhook servers."""
 
 
-def missing(layout: Layout, now: datetime.datetime | None = None) -> list[str]:
+def missing(
+    layout: Layout,
+    now: datetime.datetime | None = None,
+    *,
+    certificates: Iterable[Certificate] | None = None,
+) -> list[str]:
     """Names of the authorities, keys and certificates that are to be made.
 
-    They are absent, unreadable, about to expire, or not (any more) what :data:`CERTIFICATES` says.
+    They are absent, unreadable, about to expire, or not (any more) what ``certificates`` says,
+    which are :data:`CERTIFICATES` where nothing else is given.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     bad = [name for name in (CA, ETCD_CA) if _good(layout, name, name, now) is None]
-    for wanted in CERTIFICATES:
+    for wanted in CERTIFICATES if certificates is None else certificates:
         certificate = _good(layout, wanted.name, wanted.authority, now)
         if certificate is None or not _says(certificate, wanted):
             bad.append(wanted.name)
@@ -119,14 +133,15 @@ def fingerprint(layout: Layout) -> str:
     return digest.hexdigest()[:16]
 
 
-def ensure(layout: Layout) -> list[str]:
+def ensure(layout: Layout, certificates: Sequence[Certificate] | None = None) -> list[str]:
     """Make what :func:`missing` names and return those names. Authorities that are good are kept."""
-    authorities = [name for name in missing(layout) if name in (CA, ETCD_CA)]
+    certificates = CERTIFICATES if certificates is None else certificates
+    authorities = [name for name in missing(layout, certificates=certificates) if name in (CA, ETCD_CA)]
     for name in authorities:
         _write_authority(layout, name)
     # Looked at again: what a new authority did not sign is to be made too.
-    bad = missing(layout)
-    for certificate in CERTIFICATES:
+    bad = missing(layout, certificates=certificates)
+    for certificate in certificates:
         if certificate.name in bad:
             _write_certificate(layout, certificate)
     if SERVICE_ACCOUNT_KEY in bad:

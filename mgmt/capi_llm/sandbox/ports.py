@@ -14,18 +14,24 @@ from collections.abc import Iterable, Mapping
 
 from capi_llm.errors import PrerequisiteMissing
 
-NAMES = (
+CONTROL_PLANE = (
     "kube-apiserver",
     "etcd",
     "etcd-peer",
     "kube-controller-manager",
     "kube-scheduler",
     "kwok",
+)
+"""Every port of a control plane, the sandbox's own or that of a KWOK workload cluster."""
+
+NAMES = (
+    *CONTROL_PLANE,
     *(
         f"{manager}-{use}"
         for manager in ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
         for use in ("webhook", "health", "diagnostics")
     ),
+    "kwok-provider",
 )
 """Every port of a sandbox. A part's first port carries its name."""
 
@@ -78,14 +84,18 @@ def owner(name: str) -> str:
     return name
 
 
-def assign(taken: Iterable[int]) -> dict[str, int]:
-    """A free port for each of :data:`NAMES`, none of them in ``taken`` (those of other planes)."""
+def assign(taken: Iterable[int], names: Iterable[str] = NAMES) -> dict[str, int]:
+    """A free port for each of ``names``, none of them in ``taken``.
+
+    ``taken`` are the ports of other planes and of workload clusters, whether these run or not.
+    The caller keeps others from assigning at the same time (the lock ``.planes``).
+    """
     used = set(taken)
     found: dict[str, int] = {}
     # From a random place on: another user's sandbox, made in the same moment, looks elsewhere.
     begin = _FIRST + secrets.randbelow(_LAST - _FIRST)
     candidates = iter([*range(begin, _LAST), *range(_FIRST, begin)])
-    for name in NAMES:
+    for name in names:
         for port in candidates:
             if port not in used and free(port):
                 found[name] = port

@@ -33,6 +33,11 @@ def running(instance: str) -> dict[int, str]:
     return {process.pid: part for process, part in _find(instance)}
 
 
+def running_below(instance: str) -> dict[int, str]:
+    """The same of all workload clusters of that sandbox, whose own words begin with its word."""
+    return {process.pid: part for process, part in _find(instance, below=True)}
+
+
 def free_memory() -> int:
     """Bytes that programs may still take without swapping."""
     return int(psutil.virtual_memory().available)
@@ -123,14 +128,17 @@ def _matches(
     return False
 
 
-def _find(instance: str) -> list[tuple[psutil.Process, str]]:
+def _find(instance: str, *, below: bool = False) -> list[tuple[psutil.Process, str]]:
+    def ours(mark: str) -> bool:
+        return mark.startswith(f"{instance}.") if below else mark == instance
+
     found = []
     for process in psutil.process_iter() if instance else ():
         with contextlib.suppress(psutil.Error, OSError):
             if process.uids().real != os.getuid():
                 continue
             environment = process.environ()
-            if environment.get(INSTANCE_MARK) == instance:
+            if ours(environment.get(INSTANCE_MARK, "")):
                 found.append((process, environment.get(PART_MARK, SUPERVISOR)))
     return found
 

@@ -12,6 +12,7 @@ from capi_llm.files import sweep
 from capi_llm.identity import Identity
 from capi_llm.kube import kubeconfig, userfile
 from capi_llm.kube.merging import Mark
+from capi_llm.sandbox import workload
 from capi_llm.sandbox.layout import layout
 from capi_llm.sandbox.ports import IN_MEMORY_RANGE
 from capi_llm.sandbox.supervisor import instance_of, loopback_of
@@ -48,11 +49,15 @@ def identity(state: Path, name: str) -> Identity:
     )
 
 
-def forget_kubeconfigs(folder: Path, plane: Identity) -> None:
-    """Remove the kubeconfigs saved in ``folder`` that lead to the sandbox or to its simulated machines."""
+def forget_kubeconfigs(state: Path, folder: Path, plane: Identity) -> None:
+    """Remove the kubeconfigs saved in ``folder`` that lead to the sandbox or to its workload clusters.
+
+    Which servers these are, the sandbox's folder says: before it is removed.
+    """
     servers = {f"https://127.0.0.1:{plane.ports.get('kube-apiserver', 0)}"}
     low, high = IN_MEMORY_RANGE
     servers |= {f"https://{plane.loopback}:{port}" for port in range(low, high)}
+    servers |= {item.server for item in workload.of_sandbox(layout(state, plane.name))}
     sweep(folder)
     for path in (*folder.glob("kubeconfig-*.yaml"), *folder.glob("management-*.yaml")):
         if kubeconfig.server_of(path) in servers:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.identity import check_uid
 from capi_llm.sandbox import executables, pki, ports, processes
-from capi_llm.sandbox.health import health
+from capi_llm.sandbox.health import of_part
 from capi_llm.sandbox.logs import lines
 from capi_llm.sandbox.parts import Part, parts
 from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, SUPERVISOR, Supervisor
+from capi_llm.sandbox.workload import Workloads
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
@@ -88,6 +89,8 @@ class SupervisorRuns(Step):
                 on=names,
                 fix=f"end them (kill {' '.join(map(str, left))}), then run the command again",
             )
+        # After the provider, which would start them again.
+        Workloads(ctx.sandbox, ctx.identity.instance).remove_all()
         until(
             lambda: _released(ctx, stopped),
             what="the end of the sandbox's processes",
@@ -111,13 +114,7 @@ class Process(Step):
         if state not in ("RUNNING", "STARTING"):
             return self._stopped(ctx, state)
         part = next(part for part in _parts(ctx) if part.name == self.name)
-        client = "etcd-client" if self.name == "etcd" else "admin"
-        answer = health(
-            part.health,
-            authority=ctx.sandbox.certificate("etcd-ca" if self.name == "etcd" else "ca"),
-            certificate=ctx.sandbox.certificate(client),
-            key=ctx.sandbox.key(client),
-        )
+        answer = of_part(ctx.sandbox, part)
         return answer if answer.ready else pending(f"started, {answer.message}{_full(ctx)}")
 
     def apply(self, ctx: Context) -> None:
