@@ -19,6 +19,9 @@ from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from capi_llm.steps.context import Context, Plane
 
+IN_MEMORY = ("--class", "default/in-memory-llm-clusterclass")
+"""For tests of machines: with machines for the control plane, and without processes for each cluster."""
+
 
 @dataclass(frozen=True)
 class Sandbox:

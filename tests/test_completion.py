@@ -21,7 +21,7 @@ from capi_llm.identity import Identities, Identity
 from capi_llm.sandbox import pki
 from capi_llm.sandbox.layout import layout
 from capi_llm.settings import Settings
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 PATIENCE = 60.0
 PROGRAM = Path(sys.executable).parent
@@ -109,7 +109,7 @@ def test_a_real_bash_completes_commands_and_names(sandbox: Sandbox) -> None:
 @pytest.mark.sandbox
 def test_clusters_come_from_the_plane(sandbox: Sandbox, namespace: str) -> None:
     for name in ("apple", "apricot"):
-        sandbox.cli("new-cluster", name, "-n", namespace, "--workers", "0", "--no-wait")
+        sandbox.cli("new-cluster", name, "-n", namespace, *IN_MEMORY, "--workers", "0", "--no-wait")
     env = sandbox.env
     for command in ("scale", "delete-cluster", "events", "kubeconfig", "wait cluster", "status"):
         completed(f"capi-llm {command} -n {namespace} ap", env, ["apple", "apricot"])

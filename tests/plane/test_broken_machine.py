@@ -32,7 +32,7 @@ from capi_llm.sandbox import executables, pki, processes
 from capi_llm.settings import Settings
 from capi_llm.steps import certificates
 from capi_llm.waiting import Waiter, pending, ready, until
-from sandboxes import Sandbox, own_settings, running
+from sandboxes import IN_MEMORY, Sandbox, own_settings, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
 
@@ -143,7 +143,7 @@ def test_a_full_disk(settings: Settings) -> None:
         )  # fmt: skip
         filling.unlink()
         assert capi_llm("bootstrap", **env).returncode == 0
-        done = capi_llm("new-cluster", "demo", "--workers", "1", **env)
+        done = capi_llm("new-cluster", "demo", *IN_MEMORY, "--workers", "1", **env)
         assert done.returncode == 0, done.stderr
         assert capi_llm("destroy", "--yes", **env).returncode == 0
         assert list(disk.iterdir()) == []
@@ -188,7 +188,7 @@ def test_a_clock_one_hour_off(mine: Sandbox, off: str) -> None:
     env = environment(mine.settings, CAPI_LLM_PLANE=mine.name)
     told("the clock is one hour off", capi_llm("bootstrap", prefix=wrong, **env))
     try:
-        done = capi_llm("new-cluster", "early", "--workers", "1", prefix=wrong, **env)
+        done = capi_llm("new-cluster", "early", *IN_MEMORY, "--workers", "1", prefix=wrong, **env)
         assert done.returncode == 0, done.stderr
     finally:
         done = capi_llm("delete-cluster", "early", "--yes", prefix=wrong, **env)
@@ -386,7 +386,7 @@ def test_an_expired_certificate(
 
 def test_two_commands_at_once(mine: Sandbox) -> None:
     first = subprocess.Popen(
-        [sys.executable, "-m", "capi_llm", "new-cluster", "both", "--workers", "1"],
+        [sys.executable, "-m", "capi_llm", "new-cluster", "both", *IN_MEMORY, "--workers", "1"],
         env=mine.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with plane.connected(mine.settings, mine.name) as here:

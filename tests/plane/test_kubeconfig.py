@@ -12,7 +12,7 @@ import yaml
 from capi_llm.kube.resources import SECRETS, Ref
 from capi_llm.sandbox import executables
 from capi_llm.waiting import Waiter, pending, ready, until
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -147,7 +147,7 @@ def test_clusters_of_one_name_have_files_of_their_own(sandbox: Sandbox, demo: st
 
 
 def test_delete_cluster_takes_its_context_away(sandbox: Sandbox, namespace: str, config: Path) -> None:
-    sandbox.cli("new-cluster", "gone", "-n", namespace, "--workers", "1", "--no-wait")
+    sandbox.cli("new-cluster", "gone", "-n", namespace, *IN_MEMORY, "--workers", "1", "--no-wait")
     secret = Ref(SECRETS, "gone-kubeconfig", namespace)
     until(
         lambda: ready() if sandbox.api.find(secret) else pending("no Secret yet"),

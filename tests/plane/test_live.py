@@ -21,7 +21,7 @@ import pytest
 import many
 from capi_llm.sandbox import processes
 from capi_llm.settings import Settings
-from sandboxes import Sandbox, running
+from sandboxes import IN_MEMORY, Sandbox, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
 
@@ -121,7 +121,7 @@ def test_watch_over_a_restart_of_the_api_server(settings: Settings) -> None:
             documents.until(lambda line: (doc := json.loads(line))["behind"] == "" and doc["plane"]["ready"])
 
             # And it follows what happens from then on.
-            sandbox.cli("new-cluster", "demo", "--workers", "1", "--no-wait")
+            sandbox.cli("new-cluster", "demo", *IN_MEMORY, "--workers", "1", "--no-wait")
             lines.until(lambda line: "… Cluster default/demo (" in line)
             one = documents.until(lambda line: bool(json.loads(line)["clusters"]))
             assert json.loads(one)["clusters"][0]["name"] == "demo"

@@ -22,7 +22,7 @@ from capi_llm.sandbox import ports, processes
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.waiting import Status, Waiter, pending, ready, until
-from sandboxes import Sandbox, running
+from sandboxes import IN_MEMORY, Sandbox, running
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.destroys]
 
@@ -130,7 +130,7 @@ def test_api_server_and_etcd_die_during_every_wait(settings: Settings) -> None:
 
         both = "kube-apiserver", "etcd"
 
-        command = start("new-cluster", "demo", "--workers", "1..3", "--version", "v1.32.1")
+        command = start("new-cluster", "demo", *IN_MEMORY, "--workers", "1..3", "--version", "v1.32.1")
         eventually(lambda: api.find(demo), "the cluster object")
         goes_on(command, *both)
         assert machines() == 2

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from audit import writes
 from capi_llm import plane
-from capi_llm.clusters import several
+from capi_llm.clusters import classes, several
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.errors import BadInput, CapiLlmError, Refused, TimedOut
 from capi_llm.kube.resources import CLUSTERS, Ref
-from capi_llm.sandbox import ports
+from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox.workload import MEMORY_BYTES
 from capi_llm.waiting import failed
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 
 @pytest.mark.sandbox
 def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) -> None:
     where = ("-n", namespace)
-    sandbox.cli("new-cluster", "s-2", *where, "--workers", "1", "--no-wait")
-    made = sandbox.cli("new-cluster", "s", *where, "--count", "3", "--workers", "0", check=False)
+    sandbox.cli("new-cluster", "s-2", *where, *IN_MEMORY, "--workers", "1", "--no-wait")
+    made = sandbox.cli("new-cluster", "s", *where, *IN_MEMORY, "--count", "3", "--workers", "0", check=False)
     assert made.returncode == 1
     assert f"✓ {namespace}/s-1  ready (" in made.stderr
     assert f"✓ {namespace}/s-3  ready (" in made.stderr
@@ -40,7 +42,7 @@ def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) ->
     sandbox.cli("scale", "s-2", *where, "--workers", "0", "--no-wait")
     assert [write.verb for write in writes(log, agent="capi-llm/", after=before)] == ["patch"]
     before = log.stat().st_size
-    again = sandbox.cli("new-cluster", "s", *where, "--count", "3", "--workers", "0")
+    again = sandbox.cli("new-cluster", "s", *where, *IN_MEMORY, "--count", "3", "--workers", "0")
     assert "0 created, 3 were there and not changed" in again.stderr
     assert writes(log, agent="capi-llm/", after=before) == []
 
@@ -49,7 +51,9 @@ def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) ->
         plane.working(sandbox.settings, "test", "a test") as here,
         plane.cluster_lock(sandbox.settings, here, "s-2", namespace, "a test"),
     ):
-        locked = sandbox.cli("new-cluster", "s", *where, "--count", "3", "--workers", "0", check=False)
+        locked = sandbox.cli(
+            "new-cluster", "s", *where, *IN_MEMORY, "--count", "3", "--workers", "0", check=False
+        )
     assert locked.returncode == 1
     assert "s-2: another capi-llm is working on" in locked.stderr
     assert "`a test`" in locked.stderr
@@ -58,7 +62,7 @@ def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) ->
 
 @pytest.mark.sandbox
 def test_running_out_of_time_names_all_and_breaks_nothing(sandbox: Sandbox, namespace: str) -> None:
-    asked = ("new-cluster", "late", "-n", namespace, "--count", "2", "--workers", "0")
+    asked = ("new-cluster", "late", "-n", namespace, *IN_MEMORY, "--count", "2", "--workers", "0")
     late = sandbox.cli(*asked, "--timeout", "1s", check=False)
     assert late.returncode == 4
     assert "2 of 2 clusters are not ready" in late.stderr
@@ -98,9 +102,26 @@ class Full:
 
 
 def test_a_full_sandbox_is_refused_beforehand() -> None:
-    several.check_room(Full(), several.specs(ClusterSpec("demo"), 3))  # type: ignore[arg-type]
+    api: Any = Full()
+    several.check_room(api, several.specs(ClusterSpec("demo"), 3), shipped(IN_MEMORY[1]))
     with pytest.raises(Refused, match="room for 2 more clusters, and 3 are asked for"):
-        several.check_room(Full(), several.specs(ClusterSpec("demo"), 4))  # type: ignore[arg-type]
+        several.check_room(api, several.specs(ClusterSpec("demo"), 4), shipped(IN_MEMORY[1]))
+
+
+def test_control_planes_that_are_processes_need_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "free_memory", lambda: 5 * MEMORY_BYTES // 2)
+    api: Any = Full()
+    kwok = shipped(plane.DEFAULT_CLASS)
+    several.check_room(api, several.specs(ClusterSpec("demo"), 3), kwok)  # demo-1 is there
+    with pytest.raises(Refused, match=r"memory for 2 more clusters .* and 3 are asked for") as caught:
+        several.check_room(api, several.specs(ClusterSpec("demo"), 4), kwok)
+    assert "in-memory-llm-clusterclass" in caught.value.fix
+
+
+def shipped(name: str) -> classes.ClassInfo:
+    folder = classes.shipped_class(name)
+    assert folder is not None
+    return classes.describe_folder(folder)
 
 
 def test_one_error_for_all_that_failed() -> None:

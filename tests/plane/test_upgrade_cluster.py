@@ -11,7 +11,7 @@ import pytest
 from audit import writes
 from capi_llm.clusters.topology import INTENT
 from capi_llm.kube.resources import CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, MACHINES, Ref
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -20,7 +20,9 @@ def test_upgrade_that_was_killed_goes_on_and_ends_when_every_machine_runs_it(
     sandbox: Sandbox, namespace: str
 ) -> None:
     where = ("-n", namespace)
-    made = sandbox.cli("new-cluster", "up", *where, "--version", "v1.31.4", "--workers", "2", "--no-wait")
+    made = sandbox.cli(
+        "new-cluster", "up", *where, *IN_MEMORY, "--version", "v1.31.4", "--workers", "2", "--no-wait"
+    )
     assert made.returncode == 0
     early = sandbox.cli("upgrade", "cluster", "up", *where, "--to", "v1.32.1", check=False)
     assert early.returncode == 1
@@ -83,7 +85,7 @@ def test_what_nothing_would_come_of_is_refused(sandbox: Sandbox, namespace: str)
     unknown = sandbox.cli("upgrade", "cluster", "none", "-n", namespace, "--to", "v1.33.0", check=False)
     assert unknown.returncode == 1
     assert "there is no cluster 'none'" in unknown.stderr
-    sandbox.cli("new-cluster", "held", "-n", namespace, "--version", "v1.32.0", "--workers", "1")
+    sandbox.cli("new-cluster", "held", "-n", namespace, *IN_MEMORY, "--version", "v1.32.0", "--workers", "1")
     ref = Ref(CLUSTERS, "held", namespace)
     (entry,) = sandbox.api.get(ref)["spec"]["topology"]["workers"]["machineDeployments"]
     entry["metadata"]["annotations"]["topology.cluster.x-k8s.io/defer-upgrade"] = ""

@@ -28,7 +28,7 @@ from capi_llm.kube.resources import CLUSTERS, MACHINES, Ref
 from capi_llm.rehearsal import stage
 from capi_llm.sandbox.layout import layout
 from capi_llm.waiting import Status, Waiter, pending, ready, until
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 pytestmark = pytest.mark.sandbox
 
@@ -57,7 +57,7 @@ def machines(sandbox: Sandbox, namespace: str) -> dict[str, str]:
 def test_a_rehearsal_says_what_then_happens_and_writes_nothing(
     sandbox: Sandbox, namespace: str, tmp_path: Path
 ) -> None:
-    sandbox.cli("new-cluster", "live", "--namespace", namespace, "--workers", "1..3")
+    sandbox.cli("new-cluster", "live", "--namespace", namespace, *IN_MEMORY, "--workers", "1..3")
     before = machines(sandbox, namespace)
     log = sandbox.ctx.sandbox.audit_log
     mark = log.stat().st_size

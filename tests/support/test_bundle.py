@@ -20,7 +20,7 @@ from capi_llm.identity import Identities, Identity
 from capi_llm.kube.resources import CLUSTERS, CONFIGMAPS, SECRETS
 from capi_llm.sandbox.layout import layout
 from capi_llm.settings import Settings
-from sandboxes import Sandbox
+from sandboxes import IN_MEMORY, Sandbox
 
 PLANTED = "Pl4nted-Bundle"
 
@@ -142,7 +142,7 @@ def test_of_a_plane_that_works_it_has_everything_but_secrets(
     sandbox.api.create(
         CONFIGMAPS, {"metadata": {"name": "copy", "namespace": namespace}, "data": {"colour": f"is {value}"}}
     )
-    sandbox.cli("new-cluster", "small", "-n", namespace, "--workers", "0", "--no-wait")
+    sandbox.cli("new-cluster", "small", "-n", namespace, *IN_MEMORY, "--workers", "0", "--no-wait")
     sandbox.api.merge_patch(
         CLUSTERS.ref({"metadata": {"name": "small", "namespace": namespace}}),
         {"metadata": {"annotations": {"example.org/api-token": "annotated-" + PLANTED}}},

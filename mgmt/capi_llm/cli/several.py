@@ -28,7 +28,7 @@ def make(
     from dataclasses import replace
 
     from capi_llm import plane
-    from capi_llm.clusters import create, kubeconfig, several
+    from capi_llm.clusters import classes, create, kubeconfig, several
     from capi_llm.kube.cache import Informers
 
     first = wanted[0]
@@ -39,7 +39,12 @@ def make(
         contextlib.closing(Informers(here.api())) as informers,
     ):
         if here.identity.kind == "sandbox":
-            several.check_room(here.api(), wanted)
+            info = (
+                classes.describe_folder(folder)
+                if folder
+                else classes.find(here.api(), first.cluster_class, first.namespace)
+            )
+            several.check_room(here.api(), wanted, info)
         prepared = create.prepare(here.api(), first, folder=folder)
         with state.console.drawing() as drawing:
             said: set[str] = set()

@@ -19,6 +19,7 @@ from capi_llm.errors import BadInput, NotFound
 from capi_llm.kube.apply import Applied, apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTER_CLASSES, Object, Ref
+from capi_llm.provider.kinds import KWOK_CONTROL_PLANES
 from capi_llm.waiting import Status, Waiter, pending, until
 
 SHIPPED = "capi_llm.clusterclasses"
@@ -171,6 +172,13 @@ def find(api: Api, cluster_class: str, namespace: str) -> ClassInfo:
 
 def check(spec: ClusterSpec, info: ClassInfo) -> ClusterSpec:
     """``spec`` with its variables in the types of the class. Raises BadInput for what the class lacks."""
+    if info.control_plane.startswith(KWOK_CONTROL_PLANES.kind) and spec.control_plane != 1:
+        raise BadInput(
+            f"controlPlane: {spec.control_plane} control planes are asked for, and this class has one",
+            on=f"ClusterClass {info.name}",
+            why="it is one API server with one etcd, which are real processes",
+            fix="--control-plane 1, or a class with machines: --class in-memory-llm-clusterclass",
+        )
     for pool in spec.pools:
         if pool.worker_class not in info.worker_classes:
             raise fields.unknown(

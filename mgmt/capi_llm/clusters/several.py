@@ -16,13 +16,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from capi_llm.clusters import create, kubeconfig, spec, tree
+from capi_llm.clusters.classes import ClassInfo
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.contract.conditions import deleting
 from capi_llm.errors import BadInput, CapiLlmError, Interrupted, Refused, TimedOut
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, Object
-from capi_llm.sandbox import ports
+from capi_llm.provider.kinds import KWOK_CONTROL_PLANES
+from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox.workload import MEMORY_BYTES
 from capi_llm.waiting import Status, Waiter, failed, pending, ready, until
 
 MOST = 100
@@ -67,11 +70,26 @@ def specs(one: ClusterSpec, count: int, where: str = "--count") -> tuple[Cluster
     return tuple(spec.check(replace(one, name=f"{one.name}-{number}")) for number in range(1, count + 1))
 
 
-def check_room(api: Api, wanted: Sequence[ClusterSpec]) -> None:
-    """Raise Refused where a sandbox has no ports for those of ``wanted`` that are missing."""
+def check_room(api: Api, wanted: Sequence[ClusterSpec], info: ClassInfo) -> None:
+    """Raise Refused where a sandbox has no room for those of ``wanted``, of class ``info``, that are missing.
+
+    Simulated machines have a fixed number of ports; control planes that are processes take memory.
+    """
     found = api.list(CLUSTERS)
     there = {(obj["metadata"]["namespace"], obj["metadata"]["name"]) for obj in found}
     missing = sum((item.namespace, item.name) not in there for item in wanted)
+    if info.control_plane.startswith(KWOK_CONTROL_PLANES.kind):
+        free = processes.free_memory()
+        if missing * MEMORY_BYTES > free:
+            raise Refused(
+                f"this machine has memory for {free // MEMORY_BYTES} more clusters of class {info.name}, "
+                f"and {missing} are asked for",
+                why=f"{free // 1024**2} MiB are free, and each takes {MEMORY_BYTES // 1024**2}",
+                fix="make fewer, or take --class in-memory-llm-clusterclass, which needs no processes",
+            )
+        return
+    if not info.infrastructure.startswith("Dev"):
+        return
     endpoints = ((obj.get("spec") or {}).get("controlPlaneEndpoint") or {} for obj in found)
     room = ports.room(int(item.get("port") or 0) for item in endpoints)
     if missing > room:

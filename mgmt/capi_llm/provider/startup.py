@@ -13,11 +13,8 @@ from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.logs import lines
 from capi_llm.sandbox.parts import Part
 from capi_llm.sandbox.supervisor import Supervisor
-from capi_llm.sandbox.workload import Workload, Workloads
+from capi_llm.sandbox.workload import MEMORY_BYTES, Workload, Workloads
 from capi_llm.waiting import Status, failed, pending, ready
-
-MEMORY_BYTES = 400 * 1024**2
-"""Memory that has to be free for one more control plane (measured: docs/kwok.md)."""
 
 _FIRST = ("etcd", "kube-apiserver")
 """Started one after the other; the rest needs the API server and starts together."""

@@ -23,9 +23,11 @@ from capi_llm.rehearsal.findings import Finding
 from capi_llm.rehearsal.mapping import DEV_MACHINE_TEMPLATES, INFRASTRUCTURE, ORIGINAL
 from capi_llm.rehearsal.world import template_schema
 from capi_llm.sandbox.layout import layout
+from capi_llm.sandbox.parts import PROVIDER
 from capi_llm.settings import Settings
 from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.context import Report
+from capi_llm.steps.kwok_provider import ProviderKinds
 from capi_llm.waiting import Status, Waiter, pending, ready, until
 
 NAME = "rehearsal"
@@ -33,7 +35,11 @@ NAME = "rehearsal"
 
 _FOLDER = "rehearsals"
 _KEPT = "kept"
-_RECIPE = tuple(step for step in plane.SANDBOX if not isinstance(step, ClusterClasses))
+_RECIPE = tuple(
+    step
+    for step in plane.SANDBOX
+    if not isinstance(step, ClusterClasses | ProviderKinds) and step.name != PROVIDER
+)
 _KINDS = ("devmachinetemplates", "devclustertemplates", "devmachines", "devclusters")
 _MUTATING = Resource(
     "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations",

@@ -17,9 +17,11 @@ CLUSTER_FOLDER = 8
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths under ``root``, the folder of one sandbox."""
+    """Paths under ``root``, the folder of one sandbox or of one workload cluster."""
 
     root: Path
+    socket_in: Path | None = None
+    """Folder of the supervisor's socket where it is not ``root``."""
 
     @property
     def pki(self) -> Path:
@@ -39,8 +41,12 @@ class Layout:
 
     @property
     def clusters(self) -> Path:
-        """The control planes of its KWOK workload clusters: a folder each, itself such a layout."""
+        """The control planes of its KWOK workload clusters: a folder each, see :meth:`cluster`."""
         return self.root / "clusters"
+
+    def cluster(self, folder: str) -> Layout:
+        """The layout of one of them. Its socket is here, as the path of a socket must be short."""
+        return Layout(self.clusters / folder, self.root)
 
     @property
     def audit_log(self) -> Path:
@@ -57,6 +63,8 @@ class Layout:
 
     @property
     def socket(self) -> Path:
+        if self.socket_in is not None:
+            return self.socket_in / f"{self.root.name}.sock"
         return self.root / "supervisor.sock"
 
     def log(self, part: str) -> Path:
@@ -84,12 +92,11 @@ class Layout:
                 why=WHY_NOT,
                 fix="set CAPI_LLM_STATE to another path",
             )
-        longest = Layout(self.clusters / ("0" * CLUSTER_FOLDER)).socket
-        if len(str(longest).encode()) > _SOCKET_LIMIT:
+        if len(str(self.socket).encode()) > _SOCKET_LIMIT:
             raise BadInput(
                 "the state folder's path is too long for a unix socket",
-                on=str(longest),
-                why=f"{len(str(longest).encode())} bytes, {_SOCKET_LIMIT} at most",
+                on=str(self.socket),
+                why=f"{len(str(self.socket).encode())} bytes, {_SOCKET_LIMIT} at most",
                 fix="set CAPI_LLM_STATE to a shorter path",
             )
 

@@ -26,6 +26,9 @@ from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, commands_of
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
+MEMORY_BYTES = 400 * 1024**2
+"""Memory that one takes, with some room (measured: docs/kwok.md)."""
+
 _FILE = "cluster.json"
 _ENVIRONMENT = {"GOGC": "40"}
 """Collects garbage earlier: 330 MB a cluster without, 265 MB with it, at no cost that was seen."""
@@ -64,7 +67,7 @@ class Workloads:
         self._instance = instance
 
     def layout(self, workload: Workload) -> Layout:
-        return Layout(self._sandbox.clusters / workload.folder)
+        return self._sandbox.cluster(workload.folder)
 
     def instance(self, workload: Workload) -> str:
         """The word that marks the processes of ``workload``."""
@@ -131,10 +134,11 @@ class Workloads:
 
         Raises CapiLlmError where something of it stays.
         """
-        instance = self._instance_of(folder.name)
-        processes.stop(Layout(folder), instance, at_once=True)
+        instance, layout = self._instance_of(folder.name), self._sandbox.cluster(folder.name)
+        processes.stop(layout, instance, at_once=True)
         if left := processes.running(instance):
             raise _still_running(left)
+        layout.socket.unlink(missing_ok=True)
         try:
             shutil.rmtree(folder)
         except FileNotFoundError:
@@ -163,7 +167,7 @@ class Workloads:
 
 
 def read(folder: Path) -> Workload | None:
-    """Whose control plane is in ``folder``; None where its file is missing. Raises Refused if it is broken."""
+    """Whose control plane is in ``folder``; None without its file. Raises Refused for a broken one."""
     try:
         return Workload(**json.loads((folder / _FILE).read_text()))
     except (FileNotFoundError, NotADirectoryError):

@@ -107,7 +107,7 @@ SETTINGS: tuple[Setting, ...] = (
         Setting(
             f"cluster.{word.word}", word.kind, f"default of new-cluster: {word.help}", word.default,
             "" if word.kind in (kinds.LABELS, kinds.VARIABLES) else _variable(f"cluster.{word.word}"),
-            {"class": "`in-memory-llm-clusterclass` on a sandbox"}.get(word.word, "none"),
+            {"class": "`kwok-llm-clusterclass` on a sandbox"}.get(word.word, "none"),
         )
         for word in CLUSTER
     ),
