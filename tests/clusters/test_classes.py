@@ -13,6 +13,7 @@ from capi_llm.clusters.spec import ClusterSpec, from_flags, merge
 from capi_llm.errors import BadInput, NotFound
 
 DOCKER, IN_MEMORY = "docker-llm-clusterclass", "in-memory-llm-clusterclass"
+KWOK = "kwok-llm-clusterclass"
 
 
 def folder(name: str) -> ClassFolder:
@@ -31,7 +32,7 @@ def checked(**flags: object) -> ClusterSpec:
 
 
 def test_shipped() -> None:
-    assert [item.name for item in classes.shipped()] == [DOCKER, IN_MEMORY]
+    assert [item.name for item in classes.shipped()] == [DOCKER, IN_MEMORY, KWOK]
     assert all(item.readme.startswith(f"# {item.name}") for item in classes.shipped())
     assert classes.shipped_class(f"team/{DOCKER}") == folder(DOCKER)
     assert classes.shipped_class("none") is None

@@ -78,7 +78,7 @@ def test_kubectl_and_clusterctl_agree_with_status(sandbox: Sandbox, namespace: s
     nodes = sandbox.cli(
         "kubeconfig", "demo", "-n", namespace, "--", "kubectl", "get", "nodes", "-o", "name"
     ).stdout
-    assert len(nodes.splitlines()) == 2
+    assert len(nodes.splitlines()) == 1
     sandbox.cli("delete-cluster", "demo", "-n", namespace, "--yes")
     assert not saved.exists()
     gone = sandbox.cli("wait", "cluster", "demo", "-n", namespace, check=False)

@@ -18,7 +18,7 @@ import pytest
 
 from capi_llm import plane
 from capi_llm.kube.resources import CLUSTERS, MACHINE_DEPLOYMENTS, MACHINES, Ref
-from capi_llm.sandbox import ports, processes
+from capi_llm.sandbox import ports, processes, workload
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.waiting import Status, Waiter, pending, ready, until
@@ -34,6 +34,18 @@ def pids(sandbox: Sandbox) -> dict[str, int]:
 def kill(sandbox: Sandbox, *parts: str) -> None:
     there = pids(sandbox)
     victims = [psutil.Process(there[part]) for part in parts]
+    for victim in victims:
+        victim.kill()
+    psutil.wait_procs(victims, timeout=10)
+
+
+def end_of_clusters(sandbox: Sandbox) -> None:
+    """Kill the processes of all workload clusters, their supervisors first."""
+    found = processes.running_below(sandbox.ctx.identity.instance)
+    assert found
+    victims = [
+        psutil.Process(pid) for pid, _ in sorted(found.items(), key=lambda item: item[1] != "supervisor")
+    ]
     for victim in victims:
         victim.kill()
     psutil.wait_procs(victims, timeout=10)
@@ -78,6 +90,7 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         # As after a restart of the machine: everything is gone.
         kill(sandbox, "supervisor")
         kill(sandbox, *pids(sandbox))
+        end_of_clusters(sandbox)
         assert pids(sandbox) == {}
         status = sandbox.cli("status", "-o", "json")
         assert json.loads(status.stdout)["plane"]["ready"] is False
@@ -85,6 +98,11 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         assert sandbox.api.uid() == uid
         sandbox.cli("wait", "cluster", "demo", "--timeout", "120s")
 
+        (cluster,) = workload.of_sandbox(sandbox.ctx.sandbox)
+        assert len(processes.running_below(sandbox.ctx.identity.instance)) == 6
+
+        # Also what a dead provider can not take away any more.
+        kill(sandbox, "supervisor", "kwok-provider")
         layout, assigned = sandbox.ctx.sandbox, sandbox.ctx.identity.ports
         saved = settings.kubeconfigs / "kubeconfig-demo.yaml"
         assert saved.exists()
@@ -92,7 +110,8 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         assert pids(sandbox) == {}
         assert not layout.root.exists()
         assert not saved.exists()
-        assert all(ports.free(port) for port in assigned.values())
+        assert processes.running_below(sandbox.ctx.identity.instance) == {}
+        assert all(ports.free(port) for port in (*assigned.values(), *cluster.ports.values()))
         assert not settings.state.exists()
 
 

@@ -21,8 +21,6 @@ from capi_llm.kube.transport import Stream, Transport
 CHUNK = 1000
 """Objects per answer of a list; 1,000 Machines took 0.3 s in one page of 6 MB, and 0.6 s in two."""
 
-AGENT = "capi-llm"
-
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -36,19 +34,13 @@ class Api:
     """A Kubernetes API server. Thread-safe.
 
     ``retry_for`` is how many seconds a request that was turned away is tried again;
-    0 for callers that wait by themselves. ``cancel`` ends that early. ``agent`` is what the
-    server's audit log calls us.
+    0 for callers that wait by themselves. ``cancel`` ends that early.
     """
 
     def __init__(
-        self,
-        credentials: Credentials,
-        *,
-        retry_for: float = 10.0,
-        cancel: waiting.Cancel | None = None,
-        agent: str = AGENT,
+        self, credentials: Credentials, *, retry_for: float = 10.0, cancel: waiting.Cancel | None = None
     ) -> None:
-        self._transport = Transport(credentials, retry_for=retry_for, cancel=cancel, agent=agent)
+        self._transport = Transport(credentials, retry_for=retry_for, cancel=cancel)
         self.server = self._transport.server
 
     @classmethod
@@ -59,13 +51,12 @@ class Api:
         *,
         retry_for: float = 10.0,
         cancel: waiting.Cancel | None = None,
-        agent: str = AGENT,
     ) -> Api:
         """The server of ``context``, or of the file's current context.
 
         Raises NotFound where the file is missing, BadInput where it can not be used. Does not connect.
         """
-        return cls(Credentials(path, context), retry_for=retry_for, cancel=cancel, agent=agent)
+        return cls(Credentials(path, context), retry_for=retry_for, cancel=cancel)
 
     def request(
         self,

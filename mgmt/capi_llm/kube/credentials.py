@@ -34,12 +34,14 @@ RELOAD_SECONDS = 5.0
 class Credentials:
     """A kubeconfig's context: the server, how to trust it, and how to log in.
 
-    Raises :class:`NotFound` where the file is missing and :class:`BadInput` where it, or
-    the context, can not be used.
+    ``agent`` is what we call ourselves there, as the server's audit log has it. Raises
+    :class:`NotFound` where the file is missing and :class:`BadInput` where it, or the context,
+    can not be used.
     """
 
-    def __init__(self, path: Path, context: str | None = None) -> None:
+    def __init__(self, path: Path, context: str | None = None, *, agent: str = "capi-llm") -> None:
         self.path = path
+        self.agent = agent
         self.context = context
         self._lock = threading.Lock()
         self._read_at = time.monotonic()

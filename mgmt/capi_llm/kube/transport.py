@@ -100,15 +100,13 @@ class Stream:
 class Transport:
     """Sends requests to one API server. Thread-safe. ``cancel`` ends pauses between retries."""
 
-    def __init__(
-        self, credentials: Credentials, *, retry_for: float, cancel: Cancel | None, agent: str = "capi-llm"
-    ) -> None:
+    def __init__(self, credentials: Credentials, *, retry_for: float, cancel: Cancel | None) -> None:
         self._credentials = credentials
         self._cancel = cancel or Cancel()
         self._bell = Wakeup()
         self._cancel.attach(self._bell)
         self._pool = credentials.pool(POOL_SIZE)
-        self._agent = f"{agent}/{versions.CLI}"
+        self._agent = f"{credentials.agent}/{versions.CLI}"
         self._closed = False
         self.retry_for = retry_for
         self.server = credentials.server

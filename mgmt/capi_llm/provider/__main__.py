@@ -10,6 +10,7 @@ from pathlib import Path
 
 from capi_llm.errors import CapiLlmError
 from capi_llm.kube.client import Api
+from capi_llm.kube.credentials import Credentials
 from capi_llm.provider.loop import Loop
 from capi_llm.provider.readiness import Readiness
 from capi_llm.sandbox.layout import Layout
@@ -34,7 +35,7 @@ def main() -> int:
     sandbox = Layout(options.sandbox)
     try:
         workloads = Workloads(sandbox, instance_of(sandbox))
-        with Api.from_kubeconfig(options.kubeconfig, retry_for=0, agent=AGENT) as api:
+        with Api(Credentials(options.kubeconfig, agent=AGENT), retry_for=0) as api:
             loop = Loop(api, workloads, cancel)
             with Readiness(options.health, lambda: loop.ready):
                 loop.run()
