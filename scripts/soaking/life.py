@@ -125,14 +125,15 @@ class Life:
     def kubectl(self, *argv: str) -> Any:
         """The answer of kubectl on the plane itself."""
         done = subprocess.run(
-            [self._kubectl(), f"--kubeconfig={self.root}/config/admin.kubeconfig", *argv, "-o", "json"],
+            [self.kubectl_path, f"--kubeconfig={self.root}/config/admin.kubeconfig", *argv, "-o", "json"],
             text=True, capture_output=True, timeout=LONGEST,
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(argv)}: {done.stderr}")
         return json.loads(done.stdout)
 
-    def _kubectl(self) -> str:
+    @property
+    def kubectl_path(self) -> str:
         cache = Path(os.environ.get("CAPI_LLM_CACHE") or Path.home() / ".cache/capi-llm")
         return str(next((cache / "parts/kubectl").glob("*/kubectl")))
 
