@@ -5,4 +5,5 @@ decoys    foreign processes that look like the sandbox's own and must outlive it
 kills     the command line is killed
 parts     the sandbox's processes are killed or stopped while a command waits
 machine   the disk is full, the clock is wrong
+pairs     two KWOK clusters at once
 """

@@ -24,8 +24,11 @@ INSTANCE_MARK, PART_MARK = "CAPI_LLM_SANDBOX", "CAPI_LLM_SANDBOX_PART"
 CLUSTER = "demo"
 KINDS = (
     "clusters,machines,machinesets,machinedeployments,machinepools,machinehealthchecks,"
-    "kubeadmcontrolplanes,kubeadmconfigs,devclusters,devmachines"
+    "kubeadmcontrolplanes,kubeadmconfigs,devclusters,devmachines,kwokclusters,kwokcontrolplanes,kwokmachines"
 )
+KWOK = False
+"""Whether clusters are KWOK ones: no machine for the control plane, processes instead."""
+
 LONGEST = 300
 """Seconds after which a command hangs; that is a failure."""
 
@@ -71,6 +74,7 @@ class Life:
             "CAPI_LLM_STATE": str(self.folder / "state"),
             "CAPI_LLM_KUBECONFIGS": str(self.folder / "kubeconfigs"),
             "CAPI_LLM_PLANE": self.name,
+            "CAPI_LLM_CLUSTER_CLASS": f"{'kwok' if KWOK else 'in-memory'}-llm-clusterclass",
             "TMPDIR": str(self.folder),
             **self.extra,
         }
@@ -143,8 +147,11 @@ class Life:
         for process in psutil.process_iter():
             try:
                 env = process.environ()
-                if self.instance and env.get(INSTANCE_MARK) == self.instance:
+                mark = env.get(INSTANCE_MARK, "")
+                if self.instance and mark == self.instance:
                     found[env[PART_MARK]] = process
+                elif self.instance and mark.startswith(f"{self.instance}."):
+                    found[f"{env[PART_MARK]} of cluster {mark.rpartition('.')[2]}"] = process
             except (psutil.Error, OSError):
                 continue
         return found
@@ -172,13 +179,14 @@ class Life:
             wrong.append(f"status shows {found['clusters']}")
         machines = self.kubectl("get", "machines", "-A")["items"]
         phases = sorted(item.get("status", {}).get("phase", "") for item in machines)
-        if phases != ["Running"] * (workers + 1):
-            wrong.append(f"machines are {phases}, wanted {workers} workers and a control plane")
+        all_machines = workers if KWOK else workers + 1
+        if phases != ["Running"] * all_machines:
+            wrong.append(f"machines are {phases}, wanted {all_machines}")
         deployments = self.kubectl("get", "machinedeployments", "-A")["items"]
         if [item["spec"]["replicas"] for item in deployments] != [workers]:
             wrong.append(f"{len(deployments)} MachineDeployments, or not {workers} replicas")
         nodes = self.run("kubeconfig", CLUSTER, "--", "kubectl", "get", "nodes", "-o", "name")
-        if nodes.code or len(nodes.data.split()) != workers + 1:
+        if nodes.code or len(nodes.data.split()) != all_machines:
             wrong.append(f"the cluster's own nodes: {nodes.data} {nodes.last}")
         if not (self.folder / f"kubeconfigs/kubeconfig-{CLUSTER}.yaml").exists():
             wrong.append("no kubeconfig was saved")
@@ -196,12 +204,11 @@ class Life:
         """What is left of a cluster that was deleted."""
         left = self.kubectl("get", KINDS, "-A")["items"]
         wrong = [f"{item['kind']} {item['metadata']['name']} is left" for item in left]
-        owned = self.kubectl("get", "secrets", "-A", "-l", f"cluster.x-k8s.io/cluster-name={CLUSTER}")[
-            "items"
-        ]
+        owned = self.kubectl("get", "secrets", "-A", "-l", "cluster.x-k8s.io/cluster-name")["items"]
         wrong += [f"Secret {item['metadata']['name']} is left" for item in owned]
         if list((self.folder / "kubeconfigs").glob("*")):
             wrong.append("its kubeconfig is left")
+        wrong += [f"{path.name} is left" for path in (self.root / "clusters").glob("*")]
         return wrong + self._leases()
 
     def left(self) -> list[str]:

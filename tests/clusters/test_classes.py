@@ -53,7 +53,7 @@ def test_described() -> None:
     assert info(IN_MEMORY).infrastructure == "DevClusterTemplate"
 
 
-def test_one_file_of_values_fits_both_classes() -> None:
+def test_one_file_of_values_fits_all_classes() -> None:
     def schemas(name: str) -> dict[str, object]:
         def bare(value: object) -> object:
             if isinstance(value, dict):
@@ -63,7 +63,8 @@ def test_one_file_of_values_fits_both_classes() -> None:
         return {variable.name: bare(variable.schema) for variable in info(name).variables}
 
     assert schemas(DOCKER) == schemas(IN_MEMORY)
-    assert info(DOCKER).worker_classes == info(IN_MEMORY).worker_classes
+    assert schemas(DOCKER).items() < schemas(KWOK).items()
+    assert info(DOCKER).worker_classes == info(IN_MEMORY).worker_classes == info(KWOK).worker_classes
 
 
 def test_patches_match_worker_classes_that_exist() -> None:
