@@ -16,6 +16,7 @@ LAYERS = (
     {"rehearsal", "support"},
     {"doctor", "live"},
     {"plane"},
+    {"forward"},
     {"steps"},
     {"clusters"},
     {"provider"},
@@ -38,6 +39,8 @@ ONLY_IN = {
     "psutil": {"sandbox", "settings"},
     "dotenv": {"settings"},
     "cryptography": {"sandbox"},
+    "asyncio": {"forward"},
+    "websockets": {"forward"},
 }
 
 LONGEST = 325

@@ -15,7 +15,8 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,17 @@ _log = logging.getLogger(__name__)
 
 RELOAD_SECONDS = 5.0
 """After a 401 the kubeconfig is read again, but not more often than this."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """What a connection of one's own needs: see :meth:`Credentials.login`. ``proxy`` is a URL or ""."""
+
+    server: str
+    headers: Mapping[str, str]
+    tls: ssl.SSLContext
+    server_name: str
+    proxy: str
 
 
 class Credentials:
@@ -65,6 +77,16 @@ class Credentials:
             _log.warning("a login could not be refreshed: %s", complaints[0])
         return {item["key"]: item["value"] for item in entries if item["in"] == "header" and item["value"]}
 
+    def login(self) -> Login:
+        """How to connect without :meth:`pool`. May run the kubeconfig's login program and take a while."""
+        headers = self.headers()
+        with self._lock:
+            known, conf, tls = self._plain, self._configuration, self._tls
+        if known is not None:
+            return Login(self.server, headers, known.tls, "", "")
+        assert tls is not None
+        return Login(self.server, headers, tls, conf.tls_server_name or "", self._proxy(conf))
+
     def reload(self) -> bool:
         """Read the file again (rotated token files and certificates); False if just done."""
         with self._lock:
@@ -86,9 +108,13 @@ class Credentials:
         arguments: dict[str, Any] = {"maxsize": size, "ssl_context": tls}
         if conf.tls_server_name:
             arguments["server_hostname"] = conf.tls_server_name
-        if conf.proxy and not plain.loopback(self.server) and not _bypass(conf):
-            return urllib3.ProxyManager(conf.proxy, **arguments)
+        if proxy := self._proxy(conf):
+            return urllib3.ProxyManager(proxy, **arguments)
         return urllib3.PoolManager(**arguments)
+
+    def _proxy(self, conf: Any) -> str:
+        """The proxy between us and the server, "" where there is none."""
+        return conf.proxy if conf.proxy and not plain.loopback(self.server) and not _bypass(conf) else ""
 
 
 def _load(path: Path, context: str | None) -> tuple[Any, ssl.SSLContext]:

@@ -141,6 +141,8 @@ def _apiserver(layout: Layout, ports: Mapping[str, int], services: str) -> Part:
             f"--client-ca-file={layout.certificate('ca')}",
             f"--kubelet-client-certificate={layout.certificate('kubelet-client')}",
             f"--kubelet-client-key={layout.key('kubelet-client')}",
+            # Simulated nodes have names that no DNS knows; logs and port-forward go to their kubelets.
+            "--kubelet-preferred-address-types=InternalIP",
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-account-key-file={layout.key('service-account')}",
             f"--service-account-signing-key-file={layout.key('service-account')}",

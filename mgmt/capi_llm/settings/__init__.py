@@ -9,13 +9,14 @@ of them follow one table::
     sources   what the file, ``.env`` and the environment say, each with its place
     load      all of them in their order: Settings
     schema    JSON Schema of capi-llm.yaml and of ClusterSpec files
-    host      the networks that this machine is in
+    host      the networks that this machine is in, who listens on its ports
     secret    a text that nobody sees by accident
     process   the machine's name, colour, what children inherit
 
 Everything below the command line gets values, never names of variables.
 """
 
+from capi_llm.settings.host import listener
 from capi_llm.settings.load import Found, Settings, load
 from capi_llm.settings.process import (
     child_environment,
@@ -36,6 +37,7 @@ __all__ = [
     "everything",
     "hostname",
     "kubeconfig_files",
+    "listener",
     "load",
     "no_colour",
 ]
