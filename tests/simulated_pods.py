@@ -30,7 +30,7 @@ PORT = 8000
 
 
 class Backend(http.server.ThreadingHTTPServer):
-    """What answers behind a pod: paths ``/who``, ``/host``, ``/bytes?n=``, ``/stream?n=``, and POST ``/echo``."""
+    """What answers behind a pod: ``/who``, ``/host``, ``/bytes?n=``, ``/stream?n=``, and POST ``/echo``."""
 
     daemon_threads = True
     request_queue_size = 512
@@ -39,6 +39,10 @@ class Backend(http.server.ThreadingHTTPServer):
         self.name = name
         self.go_on = threading.Event()
         """A stream sends one piece, and the others when this is set."""
+        self.streams = 0
+        """How many of ``/stream`` are under way."""
+        self.sent = 0
+        """Bytes of ``/bytes`` that were taken off the server so far."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.port: int = self.server_address[1]
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -71,7 +75,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             piece = b"x" * 65536
             while count:
-                count -= self.wfile.write(piece[: min(count, len(piece))])
+                written = self.wfile.write(piece[: min(count, len(piece))])
+                count, self.server.sent = count - written, self.server.sent + written
         else:
             self._answer(self.headers["Host"] if path.path == "/host" else self.server.name)
 
@@ -83,15 +88,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(body.decode() if self.path == "/echo" else str(left))
 
     def _stream(self, count: int) -> None:
-        self.send_response(200)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        for number in range(count):
-            text = f"{self.server.name} {number}\n".encode()
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
-            self.wfile.flush()
-            self.server.go_on.wait()
-        self.wfile.write(b"0\r\n\r\n")
+        self.server.streams += 1
+        try:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for number in range(count):
+                text = f"{self.server.name} {number}\n".encode()
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(text), text))
+                self.server.go_on.wait()
+            self.wfile.write(b"0\r\n\r\n")
+        finally:
+            self.server.streams -= 1
 
     def _answer(self, text: str) -> None:
         self.send_response(200)

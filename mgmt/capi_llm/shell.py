@@ -120,6 +120,28 @@ def attach(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> int:
         signal.signal(signal.SIGINT, before)
 
 
+def detach(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start ``argv`` without a terminal, in a session of its own, so that it goes on when this process ends.
+
+    What it prints goes to the end of ``log``, which has to be there. Raises PrerequisiteMissing.
+    """
+    words = [str(word) for word in argv]
+    with log.open("ab") as file:
+        try:
+            return subprocess.Popen(
+                words,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise PrerequisiteMissing(
+                f"{words[0]} can not be run", why=error.strerror or str(error)
+            ) from error
+
+
 def _default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

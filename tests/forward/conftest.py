@@ -16,8 +16,18 @@ from simulated_pods import World, world
 @pytest.fixture(scope="session")
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     found = executables.bring(Settings.from_environment())
-    with world(found, tmp_path_factory.mktemp("forward"), "a", "b", "kourier") as made:
+    with world(found, tmp_path_factory.mktemp("forward"), "a", "b", "kourier", "dead") as made:
+        made.backends["dead"].close()  # nothing listens behind this one
         yield made
+
+
+@pytest.fixture(autouse=True)
+def streams_wait(pods: World) -> Iterator[None]:
+    for backend in pods.backends.values():
+        backend.go_on.clear()
+    yield
+    for backend in pods.backends.values():
+        backend.go_on.set()
 
 
 _names = iter(range(10**6))

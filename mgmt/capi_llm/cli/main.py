@@ -40,6 +40,10 @@ COMMANDS = {
     "new-cluster": Entry("clusters", "Make the workload cluster NAME, and wait until it is ready."),
     "plan": Entry("plan", "What a change would do: accepted or refused, and what differs, field by field."),
     "planes": Entry("planes", "List management planes, and choose one."),
+    "portforward": Entry(
+        "portforward",
+        "Forward local ports to the apps of CLUSTER: all that are known, or those that are named.",
+    ),
     "rehearse": Entry(
         "rehearse", "Run a change on a throwaway sandbox and say what becomes of every machine."
     ),

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Callable
+from pathlib import Path
 
 from capi_llm.errors import BadInput, PrerequisiteMissing
+from capi_llm.fields import addresses
 from capi_llm.settings import listener
 
 _AUTO = 100
@@ -28,6 +31,30 @@ def bind(address: str, port: int, *, auto: bool, name: str, known: Callable[[int
                 continue
             raise _explained(error, address, port, name, known) from error
     raise AssertionError("unreachable")
+
+
+def peer_is_open(line: socket.socket) -> bool | None:
+    """Whether the program at the other end still has its socket; None where that can not be seen.
+
+    Who has closed a connection and who has only sent all look the same on the wire. On Linux the
+    table of sockets tells them apart, for programs on this machine: a closed one has no inode.
+    """
+    try:
+        peer, own = line.getpeername(), line.getsockname()
+        if line.family != socket.AF_INET or not addresses.loopback(peer[0]):
+            return None
+        table = Path("/proc/net/tcp").read_text().splitlines()
+    except OSError:
+        return None
+    wanted = [_entry(*peer), _entry(*own)]
+    inode = next((words[9] for row in table if (words := row.split())[1:3] == wanted), "0")
+    return inode != "0"
+
+
+def _entry(address: str, port: int) -> str:
+    """As in /proc/net/tcp: the address as a number of this machine's byte order, and the port, in hex."""
+    (number,) = struct.unpack("=I", socket.inet_aton(address))
+    return f"{number:08X}:{port:04X}"
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -17,15 +17,18 @@ from capi_llm.errors import CapiLlmError
 from capi_llm.forward.bell import heard
 from capi_llm.forward.heads import HostRewriter
 from capi_llm.forward.picker import Picker
+from capi_llm.forward.ports import peer_is_open
 from capi_llm.forward.tunnel import Broken, Tunnel
 
 CHUNK = 256 * 1024
 KEEP_ALIVE_SECONDS = 20.0
 SILENT_SECONDS = 45.0
 """A pod that is not ready and has given no sign of life for so long, is lost."""
-HALF_CLOSED_SECONDS = 10.0
-"""After a program has said that it sends no more, silence of the pod for so long is the end: the
-WebSocket can not tell the pod, and most such programs have gone away altogether."""
+HALF_CLOSED_SECONDS = 60.0
+"""After a program has said that it sends no more, silence of the pod for so long is the end: a pod that
+waits for that end would wait for ever, as the WebSocket can not tell it."""
+_LOOK_SECONDS = 1.0
+"""Between two looks whether a program that sends no more is still there."""
 _LINGER_SECONDS = 2.0
 _REPLAYED = 64 * 1024
 """Bytes of a program that are kept, to be sent again to another pod where the first one refused."""
@@ -66,6 +69,9 @@ class Session:
             return error.brief if isinstance(error, CapiLlmError) else str(error)
         except ConnectionError:
             return ""  # the program has gone away
+        except BaseException:
+            self._reset()
+            raise
         finally:
             self._writer.transport.abort()
 
@@ -114,17 +120,25 @@ class Session:
     async def _last_words(
         self, tunnel: Tunnel, down: asyncio.Future[None], guard: asyncio.Future[None]
     ) -> None:
-        """The program sends no more: what still comes is for it, as long as something comes."""
-        began = asyncio.get_running_loop().time()
-        while True:
-            quiet = min(tunnel.silent, asyncio.get_running_loop().time() - began)
+        """The program sends no more: what still comes is for it, as long as it is there and something comes.
+
+        Raises ConnectionError where it has gone away, Broken where nothing came for a while.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not down.done() and not guard.done():
+            there = peer_is_open(self._writer.get_extra_info("socket"))
+            if there is False:
+                raise ConnectionAbortedError
+            quiet = min(tunnel.silent, loop.time() - began)
             if quiet >= HALF_CLOSED_SECONDS:
                 raise Broken(f"{tunnel.endpoint}: nothing came for {HALF_CLOSED_SECONDS:.0f} s after the end "
                              "of what was sent, and a pod can not be told that end")  # fmt: skip
-            left = HALF_CLOSED_SECONDS - quiet
-            done, _ = await asyncio.wait({down, guard}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if done:
-                return
+            await asyncio.wait(
+                {down, guard},
+                timeout=min(_LOOK_SECONDS, HALF_CLOSED_SECONDS - quiet),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
 
     async def _download(self, tunnel: Tunnel) -> None:
         while (data := await tunnel.receive()) is not None:

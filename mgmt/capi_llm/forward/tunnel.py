@@ -171,8 +171,10 @@ def _reason(error: ConnectionClosed) -> str:
     return closed.reason or f"code {closed.code}" if closed else "without a word"
 
 
-def _notice_a_dead_line(line: socket.socket) -> None:
+def _notice_a_dead_line(line: socket.socket | None) -> None:
     """Have the system notice an API server's machine that is gone, which says nothing any more."""
+    if line is None:
+        return  # it was closed again at once
     line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4),
                         ("TCP_USER_TIMEOUT", 45_000)):  # fmt: skip

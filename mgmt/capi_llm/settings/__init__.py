@@ -21,6 +21,7 @@ from capi_llm.settings.load import Found, Settings, load
 from capi_llm.settings.process import (
     child_environment,
     command_environment,
+    has_display,
     hostname,
     kubeconfig_files,
     no_colour,
@@ -35,6 +36,7 @@ __all__ = [
     "child_environment",
     "command_environment",
     "everything",
+    "has_display",
     "hostname",
     "kubeconfig_files",
     "listener",

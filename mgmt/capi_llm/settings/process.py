@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 
@@ -15,6 +16,11 @@ def hostname() -> str:
 def no_colour() -> bool:
     """Whether the user wants no colour anywhere: NO_COLOR, see https://no-color.org."""
     return bool(os.environ.get("NO_COLOR"))
+
+
+def has_display() -> bool:
+    """Whether a browser could show something to the person at this terminal."""
+    return sys.platform == "darwin" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def kubeconfig_files() -> tuple[Path, ...]:

@@ -18,5 +18,8 @@ CLUSTER = 1800.0
 REHEARSAL = 600.0
 """Default of ``rehearse --timeout``, once its sandbox is there."""
 
+FORWARD = 60.0
+"""Default of ``portforward --timeout``: how long one connection waits for a ready pod."""
+
 DELETE = 900.0
 """Default of ``delete-cluster --timeout``."""
