@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,27 @@ from capi_llm.forward.forwarder import Forward
 from capi_llm.kube import kubeconfig
 from capi_llm.kube.resources import NAMESPACES, NODES, SERVICES, Ref
 from simulated_pods import World, wait_for
+
+
+@pytest.fixture(autouse=True)
+def streams_wait(pods: World) -> Iterator[None]:
+    for backend in pods.backends.values():
+        backend.go_on.clear()
+    yield
+    for backend in pods.backends.values():
+        backend.go_on.set()
+
+
+_names = iter(range(10**6))
+
+
+@pytest.fixture
+def namespace(pods: World) -> str:
+    """A namespace of the test's own."""
+    name = f"f{os.getpid()}-{next(_names)}"
+    pods.api.create(NAMESPACES, {"metadata": {"name": name}})
+    return name
+
 
 Said = list[tuple[str, str]]
 
