@@ -73,7 +73,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", str(count))
             self.end_headers()
-            piece = b"x" * 65536
+            piece = b"x" * (256 << 10)
             while count:
                 written = self.wfile.write(piece[: min(count, len(piece))])
                 count, self.server.sent = count - written, self.server.sent + written

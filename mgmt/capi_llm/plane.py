@@ -14,6 +14,7 @@ from pathlib import Path
 
 from capi_llm import locks
 from capi_llm.errors import ApiError, BadInput, NotFound, Refused, Unavailable
+from capi_llm.forward.records import Records
 from capi_llm.identity import Identities, Identity, Newer, check_name, check_uid, writable
 from capi_llm.sandbox import ports, remains, workload
 from capi_llm.sandbox.layout import layout
@@ -128,6 +129,9 @@ def destroy(
     with locks.hold(folder, identity.name, command=f"destroy --name {identity.name}"):
         ctx = _context(settings, identity, cancel, report)
         remains.forget_kubeconfigs(settings.state, settings.kubeconfigs, identity)
+        forwards = Records(settings.state)
+        for run in forwards.running(identity.name):
+            forwards.stop(run)
         with contextlib.closing(ctx.plane):
             engine.remove(RECIPES[identity.kind], ctx)
         remains.forget_merged(identity)

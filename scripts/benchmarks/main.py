@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import applying, latency, looking, machine, many, memory, report, startup
+from benchmarks import applying, forwarding, latency, looking, machine, many, memory, report, startup
 from benchmarks.measure import Findings
 from benchmarks.place import QUICK, Place, Sizes, place
 from capi_llm import versions
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Place], Findings]] = {
     "wait": latency.measure,
     "clusters": many.measure,
     "memory": memory.measure,
+    "forward": forwarding.measure,
 }
 """In the order in which they run."""
 
@@ -78,7 +79,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="write the results into docs, if all went well")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not how fast")
     parser.add_argument("--plane", default="", help="a sandbox to use where a benchmark needs no new one")
-    for name in ("runs", "rounds", "objects", "clusters", "many"):
+    for name in ("runs", "rounds", "objects", "clusters", "many", "megabytes", "connections"):
         parser.add_argument(f"--{name}", type=int, help=f"default: {getattr(Sizes, name)}")
     options = parser.parse_args()
     if unknown := sorted(set(options.benchmarks) - set(BENCHMARKS)):

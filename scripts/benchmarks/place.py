@@ -31,9 +31,13 @@ class Sizes:
     workers: int = 4
     many: int = 20
     """Clusters made at once."""
+    megabytes: int = 1024
+    """Of one transfer (MiB)."""
+    connections: int = 200
+    """Open at once."""
 
 
-QUICK = Sizes(runs=2, rounds=1, objects=20, clusters=3, workers=1, many=2)
+QUICK = Sizes(runs=2, rounds=1, objects=20, clusters=3, workers=1, many=2, megabytes=16, connections=10)
 
 
 @dataclass

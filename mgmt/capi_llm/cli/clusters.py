@@ -228,6 +228,8 @@ def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace
     """Delete cluster NAME, and wait until nothing of it is left."""
     from capi_llm import plane
     from capi_llm.clusters import delete
+    from capi_llm.clusters.kubeconfig import label
+    from capi_llm.forward.records import Records
     from capi_llm.kube.cache import Informers
     from capi_llm.sandbox import remains
 
@@ -250,6 +252,9 @@ def delete_cluster(state: State, name: str, yes: bool, timeout: float, namespace
             on_leftovers=on_leftovers,
         )  # fmt: skip
     state.console.say(f"Cluster {namespace}/{name} is gone.")
+    forwards = Records(state.settings.state)
+    for run in forwards.running(here.identity.name, label(name, namespace)):
+        forwards.stop(run)
     for path in remains.forget_merged(here.identity, namespace, name):
         state.console.say(f"Its context was taken out of {path}.")
 
