@@ -90,6 +90,7 @@ def capi_llm(*args: str) -> list[str]:
 HEAVY = (
     "structlog",
     "httpx",
+    "asyncio",
     "kubernetes",
     "urllib3",
     "rich",

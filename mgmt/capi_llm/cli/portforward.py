@@ -17,8 +17,6 @@ from capi_llm import versions
 from capi_llm.cli import names
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, output, pass_state, plane_name, timeout
-from capi_llm.cli.watch import INTERRUPTED
-from capi_llm.forward.targets import SAME
 
 if TYPE_CHECKING:
     from capi_llm.forward.forwarder import Forward
@@ -74,7 +72,7 @@ def portforward(
     Every connection is brought to a pod that is ready, and waits --timeout for one.
     """
     from capi_llm import plane
-    from capi_llm.errors import BadInput
+    from capi_llm.errors import BadInput, Interrupted
     from capi_llm.forward import background, origins
     from capi_llm.forward.forwarder import Forwarder
     from capi_llm.forward.records import Records
@@ -123,7 +121,7 @@ def portforward(
                 _open(state, opened, run.forwards)
                 with contextlib.suppress(KeyboardInterrupt):
                     threading.Event().wait()
-                return INTERRUPTED
+                return Interrupted.exit_code
 
 
 def _config(state: State) -> list[str]:
@@ -141,6 +139,8 @@ def _same(
     records: Records, plane: str, label: str, found: Sequence[Origin], *, auto_port: bool
 ) -> Run | None:
     """A run in the background that forwards all of that already."""
+    from capi_llm.forward.targets import SAME
+
     wanted = [item for origin in found for item in origin.targets]
     for run in records.running(plane, label):
         known = {(item.name, item.target): item.port for item in run.forwards}
@@ -198,6 +198,8 @@ def _show(forwards: Sequence[Local], output: str) -> None:
 
 
 def _say_what_differs(state: State, forwards: Sequence[Forward]) -> None:
+    from capi_llm.forward.targets import SAME
+
     for item in forwards:
         if item.target.local not in (item.port, 0, SAME):
             state.console.say(
