@@ -18,6 +18,7 @@ LAYERS = (
     {"plane"},
     {"forward"},
     {"steps"},
+    {"apps"},
     {"clusters"},
     {"provider"},
     {"sandbox"},

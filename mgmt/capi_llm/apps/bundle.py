@@ -1,0 +1,85 @@
+"""What a bundle is: a folder with ``fleet.yaml`` and a chart of ours, or a reference to another's.
+
+Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
+
+    labels:
+      capi-llm.dev/planes: kind.existing.sandbox   the kinds of planes that the bundle fits; all without it
+      capi-llm.dev/place: workload                 or management: it runs there, once for each cluster
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from capi_llm import versions
+from capi_llm.documents import Document
+
+FILE = "fleet.yaml"
+CHART_FILE = "Chart.yaml"
+SCHEMA_FILE = "values.schema.json"
+
+PLANES = f"{versions.GROUP}/planes"
+PLACE = f"{versions.GROUP}/place"
+KINDS = ("kind", "existing", "sandbox")
+"""Kinds of planes that a bundle may name."""
+
+Place = Literal["workload", "management"]
+PLACES: tuple[Place, ...] = ("workload", "management")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of somebody else, pinned. ``repo`` is empty where ``name`` is an ``oci://`` address."""
+
+    name: str
+    repo: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}" + (f" from {self.repo}" if self.repo else "")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One bundle as its folder says it. ``chart`` is None where the folder is the chart."""
+
+    name: str
+    folder: Path
+    namespace: str
+    release: str
+    version: str
+    """Of the chart."""
+
+    chart: Chart | None
+    depends_on: tuple[str, ...]
+    planes: tuple[str, ...]
+    place: Place
+    values: Mapping[str, Any]
+    """``helm.values`` of fleet.yaml; those of a chart's own values.yaml are below them."""
+
+    schema: Mapping[str, Any] | None
+    """``values.schema.json``: what of the values may be said."""
+
+    compare_patches: tuple[Mapping[str, Any], ...]
+    """``diff.comparePatches``, for Fleet."""
+
+    document: Document
+    """The whole of fleet.yaml, with the line of every value."""
+
+    description: str = ""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """``labels`` of fleet.yaml, which are those of a Fleet Bundle."""
+        return {key: str(value) for key, value in (self.document.data.get("labels") or {}).items()}
+
+    def fits(self, kind: str) -> bool:
+        """Whether it can be on clusters of a plane of ``kind``."""
+        return kind in self.planes
+
+    def knows(self, value: str) -> bool:
+        """Whether its schema has ``value`` at the top."""
+        return value in ((self.schema or {}).get("properties") or {})
