@@ -109,14 +109,18 @@ def manifests(text: str) -> list[Any]:
 
     Raises yaml.YAMLError, of which :func:`problem` says what may be shown.
     """
-    return [document for document in yaml.load_all(text, Loader=_FAST) if document is not None]
+    return [document for document in yaml.load_all(text, Loader=_Manifests) if document is not None]
+
+
+class _Manifests(_FAST):  # type: ignore[misc, valid-type]
+    """Fast; ``2024-01-01`` is text, as it is to Kubernetes."""
 
 
 class _Loader(yaml.SafeLoader):
     """Resolves what JSON has too; ``2024-01-01`` is text."""
 
 
-_Loader.yaml_implicit_resolvers = {
+_Loader.yaml_implicit_resolvers = _Manifests.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in known if tag != f"{_TAG}timestamp"]
     for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }

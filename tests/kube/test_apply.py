@@ -116,6 +116,29 @@ def test_scaling_by_another_manager_is_left_alone(api: Api, namespace: str) -> N
     assert apply(api, [deployment(namespace)])[0].action == "unchanged"
 
 
+def test_without_force_the_fields_of_others_are_a_conflict(api: Api, namespace: str) -> None:
+    apply(api, [config_map("one", namespace, a="1", b="1")])
+    api.server_side_apply(Ref(CONFIGMAPS, "one", namespace), {"data": {"a": "2"}}, manager="theirs")
+    with pytest.raises(Conflict, match=r"theirs owns \.data\.a$"):
+        apply(api, [config_map("one", namespace, a="3", b="1")], force=False)
+    with pytest.raises(Conflict):
+        apply(api, [config_map("one", namespace, a="3", b="1")], force=False, dry_run=True)
+    # The same value is nobody's conflict, and neither is a field that they do not have.
+    assert apply(api, [config_map("one", namespace, a="2", b="3")], force=False)[0].changed[0] == "data.b"
+
+
+def test_an_object_can_be_looked_at_before_it_is_written(api: Api, namespace: str) -> None:
+    api.create(CONFIGMAPS, config_map("one", namespace, a="1"))
+
+    def admit(live: Object) -> None:
+        raise BadInput("not this one", on=live["metadata"]["name"])
+
+    with pytest.raises(BadInput, match="one"):
+        apply(api, [config_map("one", namespace, a="2"), config_map("two", namespace)], admit=admit)
+    assert api.get(Ref(CONFIGMAPS, "one", namespace))["data"] == {"a": "1"}
+    assert api.find(Ref(CONFIGMAPS, "two", namespace)) is not None
+
+
 def test_dry_run_writes_nothing(api: Api, namespace: str, control_plane: ControlPlane) -> None:
     apply(api, [config_map("one", namespace, a="1")])
     before = control_plane.writes()

@@ -89,8 +89,9 @@ def test_409_where_another_manager_owns_the_field(api: Api, namespace: str) -> N
     ref = Ref(CONFIGMAPS, "one", namespace)
     api.server_side_apply(ref, config_map("one", namespace), manager="helm")
     changed = config_map("one", namespace) | {"data": {"a": "2"}}
-    with pytest.raises(Conflict, match="helm"):
+    with pytest.raises(Conflict, match=r"helm owns \.data\.a$") as caught:
         api.server_side_apply(ref, changed, manager="capi-llm", force=False)
+    assert caught.value.reason == "FieldManagerConflict"
 
 
 def test_400_and_422(api: Api, namespace: str) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from capi_llm.apps.bundle import Bundle
+from capi_llm.documents import Document, Trail
 from capi_llm.kube.apply import Applied
 from capi_llm.kube.difference import Change
 from capi_llm.kube.resources import Object, Ref
@@ -35,6 +36,16 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Who said which values: of a file the ``document``, in which they are ``below``; else ``where``."""
+
+    values: Mapping[str, Any]
+    where: str
+    document: Document | None = None
+    below: Trail = ()
+
+
+@dataclass(frozen=True)
 class Release:
     """A bundle as it is to be on one cluster.
 
@@ -46,6 +57,8 @@ class Release:
     name: str
     namespace: str
     values: Mapping[str, Any]
+    origins: tuple[Origin, ...] = field(default=(), compare=False, repr=False)
+    """Where each value comes from, the last word last; for messages."""
 
     @property
     def app(self) -> str:
@@ -78,6 +91,8 @@ class Delivered:
     app: str
     objects: tuple[Applied, ...]
     pruned: tuple[Ref, ...] = ()
+    kept: tuple[Ref, ...] = ()
+    """What left the bundle and was left alone: definitions of kinds, and what says that it is to be kept."""
 
     @property
     def writes(self) -> int:
@@ -113,6 +128,7 @@ class Removed:
 
     app: str
     deleted: tuple[Ref, ...]
+    kept: tuple[Ref, ...] = ()
 
 
 class Engine(Protocol):

@@ -54,6 +54,8 @@ def apply(
     manager: str = MANAGER,
     dry_run: bool = False,
     admission: bool = False,
+    force: bool = True,
+    admit: Callable[[Object], None] = lambda live: None,
     workers: int = 12,
     timeout: float = 60.0,
     cancel: waiting.Cancel | None = None,
@@ -65,7 +67,8 @@ def apply(
     order. With ``dry_run`` nothing is written, and objects whose namespace or kind would
     only come with this apply count as created. With ``admission`` the server is asked also
     about objects that are missing (in a dry run) and where nothing differs, which proves that
-    its webhooks answer and let the objects in.
+    its webhooks answer and let the objects in. Without ``force``, a field that another manager owns
+    with another value is a Conflict. ``admit`` is shown each object as it is now, and may raise.
 
     Raises BadInput before anything is sent where a manifest has no name or kind or comes
     twice. Otherwise every object is tried, and one error names all that failed: of the
@@ -74,7 +77,8 @@ def apply(
     """
     wanted = list(objects)
     _check(wanted)
-    run = _Run(api, manager, dry_run, admission, timeout, wanted, cancel or waiting.Cancel())
+    how = _How(manager, dry_run, admission, force, admit, timeout)
+    run = _Run(api, how, wanted, cancel or waiting.Cancel())
     done: dict[int, Applied] = {}
     first = [index for index, obj in enumerate(wanted) if _is_first(obj)]
     for stage in (first, [index for index in range(len(wanted)) if index not in set(first)]):
@@ -88,24 +92,24 @@ def apply(
     return [done[index] for index in range(len(wanted))]
 
 
+@dataclass(frozen=True)
+class _How:
+    """The options of one :func:`apply`."""
+
+    manager: str
+    dry_run: bool
+    admission: bool
+    force: bool
+    admit: Callable[[Object], None]
+    timeout: float
+
+
 class _Run:
     """One call of :func:`apply`."""
 
-    def __init__(
-        self,
-        api: Api,
-        manager: str,
-        dry_run: bool,
-        admission: bool,
-        timeout: float,
-        objects: Sequence[Object],
-        cancel: waiting.Cancel,
-    ) -> None:
+    def __init__(self, api: Api, how: _How, objects: Sequence[Object], cancel: waiting.Cancel) -> None:
         self._api = api
-        self._manager = manager
-        self._dry_run = dry_run
-        self._admission = admission
-        self._timeout = timeout
+        self._how = how
         self._cancel = cancel
         self._discovery = Discovery(api)
         self._seen: dict[Ref, Object | None] = {}
@@ -145,21 +149,27 @@ class _Run:
         if live is None:
             self._create(ref, body)
             return Applied(ref, "created")
-        if not self._admission and in_place(live, body, manager=self._manager):
+        self._how.admit(live)
+        if not self._how.admission and in_place(live, body, manager=self._how.manager):
             return Applied(ref, "unchanged")
         changed: tuple[str, ...] = ()
         for _ in range(_RACES):
-            trial = self._api.server_side_apply(ref, body, manager=self._manager, dry_run=True)
-            changed = changed_paths(live, trial, manager=self._manager, status="status" in body)
+            trial = self._send(ref, body, dry_run=True)
+            changed = changed_paths(live, trial, manager=self._how.manager, status="status" in body)
             if not changed:
                 return Applied(ref, "unchanged")
             if trial["metadata"].get("resourceVersion") == live["metadata"].get("resourceVersion"):
                 break
             # Someone else wrote between the two reads: compare with what they left.
             live = self._api.find(ref) or live
-        if not self._dry_run:
-            self._api.server_side_apply(ref, body, manager=self._manager)
+        if not self._how.dry_run:
+            self._send(ref, body)
         return Applied(ref, "configured", changed)
+
+    def _send(self, ref: Ref, body: Object, *, dry_run: bool = False) -> Object:
+        return self._api.server_side_apply(
+            ref, body, manager=self._how.manager, force=self._how.force, dry_run=dry_run
+        )
 
     def wait_established(self, crds: Sequence[Ref]) -> None:
         """Wait until the API server serves the kinds of ``crds``."""
@@ -175,7 +185,7 @@ class _Run:
 
         if crds:
             waiter = waiting.Waiter(interval=0.1, cancel=self._cancel)
-            waiting.until(probe, what="a CustomResourceDefinition", timeout=self._timeout, waiter=waiter)
+            waiting.until(probe, what="a CustomResourceDefinition", timeout=self._how.timeout, waiter=waiter)
 
     def _resource_for(self, obj: Object) -> Resource:
         spec = self._coming.get((obj["apiVersion"], obj["kind"]))
@@ -188,7 +198,7 @@ class _Run:
     def _live(self, ref: Ref) -> Object | None:
         """The object, or None; one that is being deleted is waited for, as an apply to it would be lost."""
         live = self._seen[ref] if ref in self._seen else self._api.find(ref)
-        if live is None or not deleting(live) or self._dry_run:
+        if live is None or not deleting(live) or self._how.dry_run:
             return live
 
         def probe() -> waiting.Status:
@@ -199,23 +209,23 @@ class _Run:
             return waiting.pending(f"it is still being deleted; held by {holders}")
 
         waiter = waiting.Waiter(interval=0.2, cancel=self._cancel)
-        waiting.until(probe, what=f"the deletion of {ref}", timeout=self._timeout, waiter=waiter)
+        waiting.until(probe, what=f"the deletion of {ref}", timeout=self._how.timeout, waiter=waiter)
         return self._api.find(ref)
 
     def _create(self, ref: Ref, body: Object) -> None:
-        if self._dry_run and not self._admission:
+        if self._how.dry_run and not self._how.admission:
             return
-        if self._dry_run:
+        if self._how.dry_run:
             # Not found: its namespace or kind would only come with this apply.
             with contextlib.suppress(NotFound):
-                self._api.server_side_apply(ref, body, manager=self._manager, dry_run=True)
+                self._send(ref, body, dry_run=True)
             return
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self._how.timeout
         bell = waiting.Wakeup()
         while True:
             self._cancel.check()
             try:
-                self._api.server_side_apply(ref, body, manager=self._manager)
+                self._send(ref, body)
                 return
             except NotFound:
                 # The paths of a new kind are served a moment after it is established.

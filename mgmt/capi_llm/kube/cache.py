@@ -15,12 +15,12 @@ class Informers:
     """The informers of one API server, started when first asked for. Thread-safe.
 
     ``wakeup`` rings on every change of any of them: give it to a :class:`~capi_llm.waiting.Waiter`.
-    ``cancel`` ends waiting for a first list.
+    It may be given, to be shared with those of another server. ``cancel`` ends waiting for a first list.
     """
 
-    def __init__(self, api: Api, *, cancel: Cancel | None = None) -> None:
+    def __init__(self, api: Api, *, cancel: Cancel | None = None, wakeup: Wakeup | None = None) -> None:
         self.api = api
-        self.wakeup = Wakeup()
+        self.wakeup = wakeup or Wakeup()
         self._cancel = cancel
         self._lock = threading.Lock()
         self._informers: dict[tuple[Resource, str | None], Informer] = {}

@@ -77,15 +77,14 @@ class Api:
         """Send one request; the answer's JSON, its text where it is not JSON, None where it is empty.
 
         ``timeout`` (seconds) is for one try. ``what`` and ``on`` are for the message of an
-        error. Without ``idempotent``, reads, dry runs, merges and forced applies count as such. The
+        error. Without ``idempotent``, reads, dry runs, merges and applies count as such. The
         server's warnings are put into ``warnings``.
         """
         if idempotent is None:
             idempotent = (
                 method in ("GET", "HEAD")
-                or content_type == MERGE_PATCH
+                or content_type in (MERGE_PATCH, APPLY_PATCH)
                 or (query is not None and query.get("dryRun") == "All")
-                or (content_type == APPLY_PATCH and query is not None and query.get("force") == "true")
             )
         answer = self._transport.exchange(
             method,

@@ -41,6 +41,26 @@ class Discovery:
             )
         return found
 
+    def resource_of(self, group: str, kind: str) -> Resource | None:
+        """The resource of ``kind`` in the version that the server prefers; None where it serves none."""
+        versions = ["v1"]
+        if group:
+            try:
+                answer = self._api.request("GET", f"/apis/{group}", what="can not discover", on=group)
+            except NotFound:
+                return None
+            preferred = (answer.get("preferredVersion") or {}).get("version")
+            versions = [entry["version"] for entry in answer.get("versions") or []]
+            versions.sort(key=lambda version: version != preferred)
+        for version in versions:
+            try:
+                return self.resource_for(
+                    {"apiVersion": f"{group}/{version}" if group else version, "kind": kind}
+                )
+            except NotFound:
+                continue
+        return None
+
     def _fetch(self, api_version: str) -> dict[str, Resource]:
         group, _, version = api_version.rpartition("/")
         path = f"/apis/{api_version}" if group else f"/api/{api_version}"

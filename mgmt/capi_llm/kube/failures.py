@@ -27,6 +27,7 @@ _DENIED = re.compile(r"admission webhook .* denied|ValidatingAdmissionPolicy", r
 # What does not fit the schema is a 400 where it is created, and a 500 where it is applied.
 _MALFORMED = re.compile(r"^failed to (create typed patch object|convert new object)")
 _PERMISSION = re.compile(r"\buser \"|\bno permission|not allowed to", re.I)
+_OWNER = re.compile(r'conflict with "([^"]*)"')
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -41,7 +42,8 @@ def from_response(
     answer = _status_object(body)
     reason = str(answer.get("reason", ""))
     why = scrub(answer["message"] if answer.get("message") else _plain(status, body), sent)
-    causes = {str(cause.get("reason", "")) for cause in (answer.get("details") or {}).get("causes") or []}
+    details = (answer.get("details") or {}).get("causes") or []
+    causes = {str(cause.get("reason", "")) for cause in details}
     if status == 404:
         return NotFound(what, on=on, why=why)
     if status == 401:
@@ -54,6 +56,8 @@ def from_response(
             fix="the credentials in the kubeconfig are not accepted or have expired: log in again",
         )
     if status == 409:
+        if "FieldManagerConflict" in causes:
+            return Conflict(what, status=status, reason="FieldManagerConflict", on=on, why=_owners(details))
         return Conflict(what, status=status, reason=reason, on=on, why=why)
     if status == 410:
         return Gone(what, status=status, reason=reason, on=on, why=why)
@@ -134,6 +138,15 @@ def scrub(message: str, sent: Any) -> str:
         for value in sorted({text for text in values if len(text) > 2}, key=len, reverse=True):
             message = message.replace(json.dumps(value)[1:-1], GONE).replace(value, GONE)
     return secret_names.hide_refused(message)
+
+
+def _owners(causes: list[Mapping[str, Any]]) -> str:
+    """Who owns the fields that an apply would change: ``kubectl-edit owns .data.a, .data.b``."""
+    fields: dict[str, list[str]] = {}
+    for cause in causes:
+        match = _OWNER.search(str(cause.get("message", "")))
+        fields.setdefault(match[1] if match else "another manager", []).append(str(cause.get("field", "")))
+    return "; ".join(f"{owner} owns {', '.join(names)}" for owner, names in fields.items())
 
 
 def _named_values(value: Any, *, hidden: bool = False) -> Iterator[str]:

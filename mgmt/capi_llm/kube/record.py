@@ -37,8 +37,8 @@ def write(api: Api, name: str, key: str, applied: Iterable[Applied]) -> None:
     """
     wanted: dict[str, set[str]] = {}
     for item in applied:
-        wanted.setdefault(item.ref.resource.path(), set()).add(_name(item.ref.namespace, item.ref.name))
-    notes = _notes(api, wanted)
+        wanted.setdefault(item.ref.resource.path(), set()).add(name_of(item.ref))
+    notes = notes_of(api, wanted)
     apply(
         api,
         [
@@ -60,7 +60,7 @@ def holds(api: Api, name: str, key: str) -> int:
     recorded = _read(api.find(Ref(CONFIGMAPS, name, "kube-system")), key)
     if not recorded:
         return 0
-    now = _notes(api, {path: set(notes) for path, notes in recorded.items()})
+    now = notes_of(api, {path: set(notes) for path, notes in recorded.items()})
     return sum(map(len, recorded.values())) if now == recorded else 0
 
 
@@ -75,7 +75,9 @@ def _read(record: Object | None, key: str) -> Notes:
         return {}  # somebody's own text: the dry run has to tell
 
 
-def _notes(api: Api, wanted: dict[str, set[str]]) -> Notes:
+def notes_of(api: Api, wanted: dict[str, set[str]]) -> Notes:
+    """Our notes on the objects ``wanted``, ``NAMESPACE/NAME`` by the path of their kind's list."""
+
     def of(path: str) -> dict[str, str]:
         return {
             name: _note(metadata)
@@ -111,6 +113,11 @@ def _note(metadata: Any) -> str:
     deleting = metadata.get("deletionTimestamp", "")
     text = json.dumps([metadata["uid"], deleting, ours], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:20] if ours else ""
+
+
+def name_of(ref: Ref) -> str:
+    """``NAMESPACE/NAME``, as notes are found by."""
+    return _name(ref.namespace, ref.name)
 
 
 def _name(namespace: str | None, name: str) -> str:

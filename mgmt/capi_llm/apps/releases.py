@@ -1,0 +1,120 @@
+"""Bundles as they are to be on one cluster: which of them, and with which values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capi_llm import fields
+from capi_llm.apps import values as merging
+from capi_llm.apps.bundle import Bundle
+from capi_llm.apps.engine import Origin, Release, Target
+from capi_llm.errors import BadInput, Refused
+
+SERVING = {"sandbox": "deployment", "kind": "knative", "existing": "knative"}
+"""How models are served on clusters of a kind of plane, where nobody says it: a sandbox has no Knative."""
+
+NONE = "none"
+
+Set = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What settings and command line say about values: by app, each with its place, the later wins."""
+
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    where: str = "apps.values"
+    files: tuple[Path, ...] = ()
+    sets: tuple[str, ...] = ()
+
+
+def wanted(
+    bundles: Sequence[Bundle], names: Iterable[str] | None, kind: str, where: str
+) -> tuple[Bundle, ...]:
+    """The bundles to have on clusters of a plane of ``kind``: those that are named, else all that fit.
+
+    Raises BadInput for a name that there is not, Refused for one that does not fit.
+    """
+    if names is None:
+        return tuple(bundle for bundle in bundles if bundle.fits(kind))
+    known = {bundle.name: bundle for bundle in bundles}
+    chosen = []
+    for name in names:
+        if name == NONE:
+            continue
+        if name not in known:
+            raise fields.unknown(f"{where}: app", name, known)
+        if not known[name].fits(kind):
+            raise Refused(
+                f"app {name!r} is not for clusters of a {kind}",
+                why=f"it fits {', '.join(known[name].planes)}",
+                fix="leave it out",
+            )
+        chosen.append(name)
+    return tuple(bundle for bundle in bundles if bundle.name in chosen)
+
+
+def of(
+    bundles: Sequence[Bundle], kind: str, target: Target, said: Said, set_values: Set
+) -> tuple[Release, ...]:
+    """The releases of ``bundles`` on ``target``, in the same order.
+
+    ``set_values`` puts helm's ``--set`` over values. Raises BadInput, NotFound.
+    """
+    names = [bundle.name for bundle in bundles]
+    files = [merging.of_file(path, names) for path in said.files]
+    merging.check_sets(said.sets, names)
+    by_app = {}
+    for bundle in bundles:
+        origins = [Origin(bundle.values, "", bundle.document, ("helm", "values"))]
+        origins.append(Origin(_of_plane(bundle, kind, target), f"plane of kind {kind}"))
+        own = said.settings.get(bundle.name)
+        if own:
+            origins.append(Origin(own, f"{said.where}.{bundle.name}"))
+        for file in files:
+            if bundle.name in file.values:
+                origins.append(Origin(file.values[bundle.name], "", file.document, (bundle.name,)))
+        by_app[bundle.name] = tuple(origins)
+    merged = {name: merging.merge(*(item.values for item in origins)) for name, origins in by_app.items()}
+    if said.sets:
+        merged = set_values(merged, said.sets)
+        for name in names:
+            by_app[name] = (*by_app[name], Origin(_by_set(said.sets, name), f"--set {name}"))
+    return tuple(
+        _release(bundle, target, merged.get(bundle.name) or {}, by_app[bundle.name]) for bundle in bundles
+    )
+
+
+def _release(
+    bundle: Bundle, target: Target, values: Mapping[str, Any], origins: tuple[Origin, ...]
+) -> Release:
+    if bundle.place == "workload":
+        return Release(bundle, bundle.release, bundle.namespace, values, origins)
+    # On the management side there is one for each cluster, beside the Cluster object.
+    name = f"{target.name}-{bundle.release}"
+    if len(name) > 53:
+        raise BadInput(f"app {bundle.name}: the name of its Helm release is too long", on=name)
+    return Release(bundle, name, target.namespace, values, origins)
+
+
+def _of_plane(bundle: Bundle, kind: str, target: Target) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if bundle.knows("serving"):
+        found["serving"] = SERVING[kind]
+    if bundle.place == "management":
+        found |= {"clusterName": target.name, "clusterNamespace": target.namespace}
+    return found
+
+
+def _by_set(sets: Iterable[str], app: str) -> dict[str, Any]:
+    """The paths that ``--set`` says of ``app``, as a tree without values: for the place of a mistake."""
+    found: dict[str, Any] = {}
+    for text in sets:
+        first, *path = text.partition("=")[0].partition("[")[0].split(".")
+        at = found
+        for part in path if first == app else ():
+            at = at.setdefault(part, {})
+    return found

@@ -1,0 +1,34 @@
+"""The API server of a workload cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from capi_llm.clusters import kubeconfig
+from capi_llm.errors import Unavailable
+from capi_llm.kube import kubeconfig as files
+from capi_llm.kube.client import Api
+from capi_llm.waiting import Cancel
+
+
+@contextlib.contextmanager
+def connected(
+    management: Api, name: str, namespace: str = "default", *, cancel: Cancel | None = None
+) -> Iterator[Api]:
+    """The API server of a cluster, by the kubeconfig in its Secret.
+
+    Raises NotFound where there is no such cluster, or no kubeconfig of it yet.
+    """
+    text = kubeconfig.fetch(management, name, namespace)
+    with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
+        path = Path(folder) / "kubeconfig"
+        files.write(path, text)
+        with Api.from_kubeconfig(path, cancel=cancel) as api:
+            try:
+                yield api
+            except Unavailable as error:
+                error.fix = error.fix or f"capi-llm wait cluster {name}, then run this command again"
+                raise
