@@ -9,6 +9,7 @@ Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,17 @@ class Bundle:
     def labels(self) -> Mapping[str, str]:
         """``labels`` of fleet.yaml, which are those of a Fleet Bundle."""
         return {key: str(value) for key, value in (self.document.data.get("labels") or {}).items()}
+
+    @property
+    def digest(self) -> str:
+        """What tells its content from every other."""
+        if self.chart is not None:
+            return hashlib.sha256(str(self.chart).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(self.folder)} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
 
     def fits(self, kind: str) -> bool:
         """Whether it can be on clusters of a plane of ``kind``."""

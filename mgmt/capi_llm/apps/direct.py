@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from capi_llm import versions
-from capi_llm.apps import applyset, difference, pruning, rendering
+from capi_llm.apps import applyset, difference, namespaces, pruning, rendering
 from capi_llm.apps.applyset import Member, Parent
 from capi_llm.apps.bundle import Bundle, Place
 from capi_llm.apps.engine import AppStatus, Delivered, Difference, Engines, Release, Removed, Rendered, Target
@@ -26,7 +26,7 @@ from capi_llm.kube.apply import Applied, apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
-from capi_llm.kube.resources import CONFIGMAPS, NAMESPACES, Object, Ref
+from capi_llm.kube.resources import CONFIGMAPS, Object, Ref
 from capi_llm.waiting import Cancel, Wakeup
 
 _RENDERERS = 4
@@ -68,13 +68,13 @@ class Direct:
             found.append(Rendered(release.app, rendering.objects(text, release, scope)))
         return found
 
-    def diff(self, releases: Sequence[Release], *, force: bool = True) -> list[Difference]:
+    def diff(self, releases: Sequence[Release], *, force: bool = False) -> list[Difference]:
         found: list[Difference] = []
         spaces: dict[Ref, Difference] = {}
         for release, rendered in zip(releases, self.render(releases), strict=True):
             site, parent = self._site(release.bundle), self._parent(release)
             objects = [applyset.labelled(obj, parent) for obj in rendered.objects]
-            missing = rendering.namespace_objects([release], objects)
+            missing = namespaces.objects([release], objects)
             for item in difference.of_objects(
                 site.api, site.discovery, release.app, missing, only_missing=True
             ):
@@ -131,10 +131,7 @@ class Direct:
     def _apply(self, release: Release, objects: Sequence[Object], force: bool) -> Delivered:
         site, parent = self._site(release.bundle), self._parent(release)
         api = site.api
-        for space in rendering.namespace_objects([release], objects):
-            if api.find(NAMESPACES.ref(space)) is None:
-                with contextlib.suppress(Conflict):
-                    api.create(NAMESPACES, space)
+        namespaces.ensure(api, namespaces.objects([release], objects))
         wanted = [applyset.labelled(obj, parent) for obj in objects]
         try:
             # What is refused, or owned by others, is found before anything is written.
@@ -274,7 +271,7 @@ class Direct:
         parts = [
             applyset.TOOL,
             versions.HELM,
-            str(bundle.chart) if bundle.chart else _content(bundle),
+            bundle.digest,
             release.name,
             release.namespace,
             json.dumps(release.values, sort_keys=True),
@@ -292,14 +289,6 @@ class Direct:
     def _command(self, release: Release) -> str:
         where = "" if self._target.namespace == "default" else f" -n {self._target.namespace}"
         return f"capi-llm apps apply {self._target.name} {release.app}{where} --force-conflicts"
-
-
-def _content(bundle: Bundle) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in bundle.folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(bundle.folder)} {len(content)}\n".encode() + content)
-    return digest.hexdigest()
 
 
 def _members(api: Api, applied: Sequence[Applied]) -> list[Member]:

@@ -141,8 +141,11 @@ class Engine(Protocol):
     def render(self, releases: Sequence[Release]) -> Sequence[Rendered]:
         """What :meth:`apply` would apply. Writes nothing."""
 
-    def diff(self, releases: Sequence[Release]) -> Sequence[Difference]:
-        """What :meth:`apply` would change, unchanged objects included. Writes nothing."""
+    def diff(self, releases: Sequence[Release], *, force: bool = False) -> Sequence[Difference]:
+        """What :meth:`apply` would change, unchanged objects included. Writes nothing.
+
+        Raises Conflict as it would.
+        """
 
     def apply(self, releases: Sequence[Release], *, force: bool = False) -> Sequence[Delivered]:
         """Bring ``releases``; other apps stay. With ``force``, fields that others own are taken over.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +19,7 @@ SERVING = {"sandbox": "deployment", "kind": "knative", "existing": "knative"}
 """How models are served on clusters of a kind of plane, where nobody says it: a sandbox has no Knative."""
 
 NONE = "none"
+CONFIG_HASH = "configHash"
 
 Set = Callable[[Mapping[str, Any], Sequence[str]], dict[str, Any]]
 
@@ -26,6 +29,11 @@ class Said:
     """What settings and command line say about values: by app, each with its place, the later wins."""
 
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By app."""
+
+    found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By app: what the cluster itself says, such as which Secrets are there."""
+
     where: str = "apps.values"
     files: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
@@ -71,6 +79,8 @@ def of(
     for bundle in bundles:
         origins = [Origin(bundle.values, "", bundle.document, ("helm", "values"))]
         origins.append(Origin(_of_plane(bundle, kind, target), f"plane of kind {kind}"))
+        if bundle.name in said.found:
+            origins.append(Origin(said.found[bundle.name], "what is in the cluster"))
         own = said.settings.get(bundle.name)
         if own:
             origins.append(Origin(own, f"{said.where}.{bundle.name}"))
@@ -83,6 +93,8 @@ def of(
         merged = set_values(merged, said.sets)
         for name in names:
             by_app[name] = (*by_app[name], Origin(_by_set(said.sets, name), f"--set {name}"))
+    for bundle in bundles:
+        _point_at_configuration(bundle, bundles, merged)
     return tuple(
         _release(bundle, target, merged.get(bundle.name) or {}, by_app[bundle.name]) for bundle in bundles
     )
@@ -104,9 +116,23 @@ def _of_plane(bundle: Bundle, kind: str, target: Target) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if bundle.knows("serving"):
         found["serving"] = SERVING[kind]
-    if bundle.place == "management":
-        found |= {"clusterName": target.name, "clusterNamespace": target.namespace}
+    if bundle.place == "management" and bundle.knows("autoDiscovery"):
+        found["autoDiscovery"] = {"clusterName": target.name, "namespace": target.namespace}
+        found["clusterAPIKubeconfigSecret"] = f"{target.name}-kubeconfig"
     return found
+
+
+def _point_at_configuration(
+    bundle: Bundle, bundles: Sequence[Bundle], merged: dict[str, dict[str, Any]]
+) -> None:
+    """Have the pods of ``bundle`` change with the bundles that configure them, if it knows ``configHash``."""
+    own = merged.setdefault(bundle.name, {})
+    above = [other for other in bundles if other.name in bundle.depends_on]
+    if not above or not bundle.knows(CONFIG_HASH) or own.get(CONFIG_HASH):
+        return
+    parts = [[other.digest, merged.get(other.name) or {}] for other in above]
+    text = json.dumps(parts, sort_keys=True)
+    own[CONFIG_HASH] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _by_set(sets: Iterable[str], app: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -12,7 +12,7 @@ from capi_llm.apps.engine import Release
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
-from capi_llm.kube.resources import CRDS, NAMESPACES, Object
+from capi_llm.kube.resources import CRDS, Object
 
 HOOK = "helm.sh/hook"
 _NO_PART_OF_IT = {
@@ -80,17 +80,6 @@ def scope(discovery: Discovery, others: Iterable[str] = ()) -> Namespaced:
             return True
 
     return namespaced
-
-
-def namespace_objects(releases: Sequence[Release], rendered: Iterable[Object]) -> list[Object]:
-    """The namespaces that ``releases`` need and no chart of theirs has."""
-    brought = {obj["metadata"]["name"] for obj in rendered if obj["kind"] == NAMESPACES.kind}
-    needed = dict.fromkeys(release.namespace for release in releases)
-    return [
-        {"apiVersion": "v1", "kind": NAMESPACES.kind, "metadata": {"name": name}}
-        for name in needed
-        if name not in brought and name not in ("default", "kube-system", "kube-public")
-    ]
 
 
 def served(api: Api) -> tuple[str, ...]:

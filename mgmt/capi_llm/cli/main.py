@@ -20,6 +20,7 @@ from capi_llm.cli.options import State
 from capi_llm.errors import CapiLlmError
 
 COMMANDS = {
+    "apps": Entry("apps", "The LLM apps on a workload cluster: list, render, diff, apply, wait, remove."),
     "bootstrap": Entry("planes", "Make a management plane, or bring back what is missing of it."),
     "classes": Entry("classes", "List ClusterClasses, and show what one can be told."),
     "completion": Entry("completion", "Print the completion script of SHELL."),

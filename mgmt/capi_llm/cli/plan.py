@@ -130,9 +130,7 @@ def _lines(items: Sequence[Item]) -> list[str]:
     for item in items:
         sign = {"refused": "✗", "not asked": "?"}.get(item.verdict, _SIGNS[item.action])
         lines.append(f"{sign} {item.ref}: {_outcome(item)}")
-        lines += [
-            f"    {change.path}: {_value(change.old)} → {_value(change.new)}" for change in item.changes
-        ]
+        lines += [f"    {change.path}: {value(change.old)} → {value(change.new)}" for change in item.changes]
         lines += [f"    because {reason}" for reason in item.why]
         if item.fix:
             lines.append(f"    to go on: {item.fix}")
@@ -161,7 +159,7 @@ def _counts(items: Sequence[Item]) -> dict[str, int]:
     }
 
 
-def _value(value: Any) -> str:
+def value(value: Any) -> str:
     if value is None:
         return "not set"
     text = value if isinstance(value, str) else json.dumps(value, separators=(", ", ": "))

@@ -256,6 +256,22 @@ class Api:
             on=resource.in_words(namespace),
         )
 
+    def log(
+        self, pod: Ref, container: str, *, tail: int, follow: bool = False, previous: bool = False
+    ) -> Stream:
+        """The last ``tail`` lines of a container's log, and with ``follow`` those that come."""
+        query = {"container": container, "tailLines": str(tail)}
+        query |= {"follow": "true"} if follow else {}
+        query |= {"previous": "true"} if previous else {}
+        return self._transport.stream(
+            f"{pod.path}/log",
+            query=query,
+            read_timeout=None if follow else 30.0,
+            what="can not read the log",
+            on=str(pod),
+            accept="*/*",
+        )
+
     def uid(self) -> str:
         """What tells this cluster from every other: the UID of its kube-system namespace."""
         return str(self.get(Ref(NAMESPACES, "kube-system"))["metadata"]["uid"])

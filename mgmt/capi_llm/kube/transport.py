@@ -152,11 +152,18 @@ class Transport:
         return retrying(once)
 
     def stream(
-        self, path: str, *, query: Mapping[str, str], read_timeout: float, what: str, on: str
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        read_timeout: float | None,
+        what: str,
+        on: str,
+        accept: str = "application/json",
     ) -> Stream:
         """Open a GET whose answer is read line by line; not retried."""
         limits = urllib3.Timeout(connect=_CONNECT_SECONDS, read=read_timeout)
-        response = self._send("GET", path, query, None, "", limits, what, on, preload=False)
+        response = self._send("GET", path, query, None, "", limits, what, on, accept, preload=False)
         return Stream(response, server=self.server, what=what, on=on)
 
     def _once(

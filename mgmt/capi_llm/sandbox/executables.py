@@ -42,6 +42,19 @@ def bring(
     )
 
 
+def one(settings: Settings, name: str, *, progress: Progress = quiet, cancel: Cancel | None = None) -> Path:
+    """Have the part ``name`` here, and return where."""
+    found = prepare.prepare(
+        [name],
+        cache_dir=settings.cache,
+        explicit=_explicit(settings),
+        progress=progress,
+        cancel=cancel,
+        offline=settings.offline,
+    )
+    return found[name]
+
+
 def _explicit(settings: Settings) -> Mapping[str, Path]:
     unknown = sorted(set(settings.parts) - set(CATALOGUE))
     if unknown:

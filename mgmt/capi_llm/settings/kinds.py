@@ -22,6 +22,9 @@ _FALSE = {"0", "false", "no", "off"}
 PLANE_KINDS = ("sandbox",)
 """Kinds of management planes in this version; each has a recipe in ``plane.RECIPES``."""
 
+DELIVERIES = ("direct",)
+"""How apps come to clusters, in this version."""
+
 Check = Callable[[Any, str], Any]
 
 
@@ -148,6 +151,39 @@ def _networks_of_text(value: str, where: str) -> list[str]:
     return [] if value.strip() == "none" else [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise BadInput(
+            f"{where}: {shown(value)} is not a list", fix="e.g. [ollama, litellm]; [none] for none"
+        )
+    return tuple(
+        fields.dns_label(text(item, f"{where}[{n}]"), f"{where}[{n}]") for n, item in enumerate(value)
+    )
+
+
+def _names_of_text(value: str, where: str) -> list[str]:
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _maps(value: Any, where: str) -> dict[str, dict[str, Any]]:
+    found = mapping(value, where)
+    return {
+        fields.dns_label(key, f"{where}.{key}"): mapping(item, f"{where}.{key}")
+        for key, item in found.items()
+    }
+
+
+def _delivery(value: str, where: str) -> str:
+    if value not in DELIVERIES:
+        raise fields.unknown(f"{where}: delivery", value, DELIVERIES)
+    return value
+
+
+def _foreign(value: Any, where: str) -> Secret:
+    """A key that other programs use too: it is looked at where it is used."""
+    return Secret(str(value).strip())
+
+
 def _secret(value: Any, where: str) -> Secret:
     return Secret(fields.secret(str(value), where))
 
@@ -182,4 +218,12 @@ NETWORKS = Kind(
     {"type": "array", "items": {"type": "string", "pattern": f"^{addresses.CIDR}$"}},
     _networks_of_text,
 )
+NAMES = Kind(
+    _names,
+    {"type": "array", "items": {"type": "string", "pattern": f"^{names.DNS_LABEL}$"}},
+    _names_of_text,
+)
+MAPS = Kind(_maps, {"type": "object", "additionalProperties": {"type": "object"}})
+DELIVERY = _text(_delivery, "|".join(DELIVERIES), enum=list(DELIVERIES))
+API_KEY = Kind(_foreign, _SECRET_SCHEMA)
 SECRET = Kind(_secret, _SECRET_SCHEMA)

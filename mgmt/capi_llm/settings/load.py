@@ -51,6 +51,20 @@ class Settings:
     cluster: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of new-cluster that were said, by the fields of ``clusters.spec.Given``."""
 
+    apps: tuple[str, ...] | None = None
+    """Apps of new clusters; None: all that fit."""
+
+    app_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    app_values_at: str = "apps.values"
+    """The place where they were said."""
+
+    bundle_dir: Path | None = None
+    delivery: str = ""
+    """How apps come to clusters; empty where nobody said it."""
+
+    provider_keys: Mapping[str, Secret] = field(default_factory=dict)
+    """Keys of model providers that are there, by variable."""
+
     management: str = "llm-rancher"
     rancher_hostname: str = ""
     rancher_version: str = versions.RANCHER
@@ -155,6 +169,16 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
         kind=said("plane.kind") or "",
         host_networks=value("host.networks"),
         cluster={name: item for name, item in cluster.items() if item is not None},
+        apps=value("apps.wanted"),
+        app_values=value("apps.values") or {},
+        app_values_at=found["apps.values"].where,
+        bundle_dir=value("apps.bundleDir"),
+        delivery=value("apps.delivery") or "",
+        provider_keys={
+            item.setting.variable: item.value
+            for item in found.values()
+            if item.setting.kind is kinds.API_KEY and item.value
+        },
         management=value("management.name"),
         rancher_hostname=value("rancher.hostname") or "",
         rancher_version=value("rancher.version"),

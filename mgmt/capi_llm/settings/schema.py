@@ -22,6 +22,7 @@ _SECTIONS = {
     "parts.executables": "Executables of your own, by the part's name.",
     "host": "This machine.",
     "cluster": "Defaults of new-cluster; a ClusterSpec file and flags win over them.",
+    "apps": "The LLM apps on workload clusters.",
     "management": "The management cluster of a kind plane; nothing uses it yet.",
     "rancher": "Rancher on a kind plane; nothing uses it yet.",
 }

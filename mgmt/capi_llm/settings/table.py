@@ -57,7 +57,7 @@ class Setting:
     @property
     def secret(self) -> bool:
         """Whether it is masked everywhere and refused in the file, which belongs into git."""
-        return self.kind is kinds.SECRET
+        return self.kind in (kinds.SECRET, kinds.API_KEY)
 
 
 def _variable(path: str) -> str:
@@ -110,6 +110,29 @@ SETTINGS: tuple[Setting, ...] = (
             {"class": "`kwok-llm-clusterclass` on a sandbox"}.get(word.word, "none"),
         )
         for word in CLUSTER
+    ),
+    Setting(
+        "apps.wanted", kinds.NAMES, "apps of new clusters; `none` for none", None, "CAPI_LLM_APPS",
+        "all that fit the plane",
+    ),
+    Setting(
+        "apps.values", kinds.MAPS, "values of apps, by app; see `apps`", None, "", "those of the bundles"
+    ),
+    Setting(
+        "apps.bundleDir", kinds.FOLDER, "folder with bundles of your own, in place of the shipped ones", None,
+        "CAPI_LLM_BUNDLE_DIR", "the shipped ones",
+    ),
+    Setting(
+        "apps.delivery", kinds.DELIVERY, "how apps come to clusters", None, "CAPI_LLM_DELIVERY",
+        "as the cluster has it, else `direct`",
+    ),
+    Setting(
+        "apps.openaiApiKey", kinds.API_KEY, "what LiteLLM shows to OpenAI, a secret", None, "OPENAI_API_KEY",
+        "none",
+    ),
+    Setting(
+        "apps.deepseekApiKey", kinds.API_KEY, "what LiteLLM shows to DeepSeek, a secret", None,
+        "DEEPSEEK_API_KEY", "none",
     ),
     Setting(
         "management.name", kinds.NAME,

@@ -15,6 +15,9 @@ SIMULATED_NODE = 60.0
 CLUSTER = 1800.0
 """Default of ``new-cluster --timeout``: machines that pull images take long."""
 
+APPS = 900.0
+"""Default of ``apps apply --timeout``: images of several GB are pulled."""
+
 REHEARSAL = 600.0
 """Default of ``rehearse --timeout``, once its sandbox is there."""
 

@@ -1,0 +1,124 @@
+"""The course of a delivery: secrets, then the apps in their order, then the wait until all are ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from capi_llm import fields
+from capi_llm.apps import evidence
+from capi_llm.apps.bundle import Bundle
+from capi_llm.apps.engine import AppStatus, Delivered, Engine, Release
+from capi_llm.errors import CapiLlmError, Refused, TimedOut
+from capi_llm.kube.client import Api
+from capi_llm.waiting import Status, Waiter, failed, pending, ready, until
+
+Hear = Callable[[Sequence[AppStatus]], None]
+
+_REST = 0.1
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How to wait for apps: ``timeout`` (seconds) for all together, and who hears of every change.
+
+    ``workload`` is asked for events and logs of what blocks in the end.
+    """
+
+    timeout: float
+    workload: Api
+    waiter: Waiter
+    hear: Hear = lambda states: None
+
+
+def deliver(
+    engine: Engine, releases: Sequence[Release], wait: Wait, *, force: bool = False
+) -> list[Delivered]:
+    """Bring ``releases``. An app that depends on others is brought when these are ready.
+
+    Fleet's agents wait by themselves; the direct engine is waited for here.
+    """
+    if engine.name == "fleet":
+        return list(engine.apply(releases, force=force))
+    done: list[Delivered] = []
+    levels = by_level(releases)
+    for number, level in enumerate(levels):
+        done += engine.apply(level, force=force)
+        last = number == len(levels) - 1
+        needed = {name for later in levels[number + 1 :] for item in later for name in item.bundle.depends_on}
+        names = [release.app for release in level if release.app in needed]
+        if not last and names:
+            until_ready(engine, names, wait)
+    return done
+
+
+def by_level(releases: Sequence[Release]) -> list[list[Release]]:
+    """``releases`` in as few rounds as their dependencies allow; each only needs what is in rounds before."""
+    left = {release.app: release for release in releases}
+    levels: list[list[Release]] = []
+    while left:
+        level = [item for item in left.values() if not set(item.bundle.depends_on) & left.keys()]
+        levels.append(level)
+        for item in level:
+            del left[item.app]
+    return levels
+
+
+def until_ready(engine: Engine, apps: Sequence[str], wait: Wait) -> list[AppStatus]:
+    """Wait until ``apps`` are ready.
+
+    Raises TimedOut and CapiLlmError with what blocks, its events and last log lines.
+    """
+    latest: list[AppStatus] = []
+
+    def probe() -> Status:
+        states = list(engine.status(apps))
+        if states != latest:
+            latest[:] = states
+            wait.hear(states)
+        return verdict(states)
+
+    if not apps:
+        return []
+    with engine.watching() as bell:
+        waiter = replace(wait.waiter, wakeup=bell, rest=_REST)
+        try:
+            until(probe, what="the delivery", timeout=wait.timeout, waiter=waiter)
+        except (TimedOut, CapiLlmError) as error:
+            if type(error) in (TimedOut, CapiLlmError):
+                error.why += evidence.of(wait.workload, latest)
+            raise
+    return latest
+
+
+def verdict(states: Sequence[AppStatus]) -> Status:
+    """One status for all of them."""
+    good = sum(state.status.ready for state in states)
+    for state in sorted(states, key=lambda state: not state.status.failed):
+        if not state.status.ready:
+            text = f"{good} of {len(states)} apps are ready; {state.app}: {state.status.message}"
+            how = failed if state.status.failed else pending
+            return how(text, cause=state.status.cause, fix=state.status.fix)
+    return ready(f"{good} of {len(states)} apps are ready")
+
+
+def removal(bundles: Sequence[Bundle], delivered: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Which apps to remove, in their order: of ``delivered`` those of ``names``, or all without any.
+
+    What depends on an app comes before it. Raises BadInput for a name that there is not, Refused where
+    something that stays depends on what goes.
+    """
+    known = {bundle.name: bundle for bundle in bundles}
+    for name in names:
+        if name not in known and name not in delivered:
+            raise fields.unknown("APP: app", name, [*known, *delivered])
+    going = [name for name in delivered if not names or name in names]
+    for name in delivered:
+        needed = [other for other in (known[name].depends_on if name in known else ()) if other in going]
+        if needed and name not in going:
+            raise Refused(
+                f"app {needed[0]!r} is needed by {name!r}, which would stay",
+                fix=f"remove {name} too, or leave {needed[0]}",
+            )
+    position = {bundle.name: number for number, bundle in enumerate(bundles)}
+    return sorted(going, key=lambda name: -position.get(name, len(position)))

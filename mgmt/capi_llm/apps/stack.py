@@ -1,0 +1,136 @@
+"""The apps of one cluster: which there are, as they are to be, and the engine that delivers them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from capi_llm import fields
+from capi_llm.apps import catalogue, delivery, secrets
+from capi_llm.apps import releases as making
+from capi_llm.apps.bundle import Bundle
+from capi_llm.apps.direct import Direct
+from capi_llm.apps.engine import Engine, Release, Target
+from capi_llm.apps.helm import Helm
+from capi_llm.apps.releases import Said
+from capi_llm.clusters import workload
+from capi_llm.errors import Refused
+from capi_llm.kube.client import Api
+from capi_llm.kube.resources import Object, Ref
+from capi_llm.sandbox import executables
+from capi_llm.settings import Settings
+from capi_llm.waiting import Cancel
+
+_NEEDED = "apiextensions.k8s.io"
+"""API group that every real API server has."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What is known of one cluster's apps. ``releases`` are all that fit its plane, in their order."""
+
+    settings: Settings
+    kind: str
+    management: Api
+    workload: Api
+    cluster: Object
+    target: Target
+    bundles: tuple[Bundle, ...]
+    releases: tuple[Release, ...]
+    engine: Engine
+    helm: Helm
+
+    def choose(self, names: Iterable[str], *, with_needs: bool = False) -> tuple[Release, ...]:
+        """The releases of ``names``, of all that are wanted without any; ``with_needs``: and what they need.
+
+        Raises BadInput for a name that there is not, Refused for one that does not fit the plane.
+        """
+        said = list(names)
+        where = "APP" if said else "apps.wanted"
+        wanted = making.wanted(self.bundles, said or self.settings.apps, self.kind, where)
+        chosen = {bundle.name for bundle in wanted}
+        for release in reversed(self.releases if with_needs else ()):
+            if release.app in chosen:
+                chosen |= set(release.bundle.depends_on)
+        return tuple(release for release in self.releases if release.app in chosen)
+
+    def prepare(self, releases: Sequence[Release]) -> list[Ref]:
+        """Have the namespaces and Secrets of ``releases``; returns the Secrets that were written."""
+        from capi_llm.apps import namespaces
+
+        own = [release for release in releases if release.bundle.place == "workload"]
+        namespaces.ensure(self.workload, namespaces.objects(own, ()))
+        written = secrets.ensure(self.workload, own, self.settings.provider_keys)
+        delivery.record(self.management, self.cluster, self.engine.name)
+        return written
+
+    def forget(self) -> None:
+        """Nothing is delivered any more: any engine may come next."""
+        delivery.record(self.management, self.cluster, None)
+
+
+@contextlib.contextmanager
+def opened(
+    settings: Settings,
+    kind: str,
+    management: Api,
+    name: str,
+    namespace: str = "default",
+    *,
+    bundle_dir: Path | None = None,
+    files: Sequence[Path] = (),
+    sets: Sequence[str] = (),
+    cancel: Cancel | None = None,
+) -> Iterator[Stack]:
+    """The apps of cluster ``name`` of a plane of ``kind``, whose API server is ``management``.
+
+    ``files`` and ``sets`` are helm's ``-f`` and ``--set``, by app. Raises NotFound without such a
+    cluster, BadInput for values that can not be, Refused where apps can not be on the cluster.
+    """
+    folder = bundle_dir or settings.bundle_dir
+    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
+    for app in settings.app_values:
+        if app not in {bundle.name for bundle in bundles}:
+            raise fields.unknown(f"{settings.app_values_at}: app", app, [bundle.name for bundle in bundles])
+    fitting = tuple(bundle for bundle in bundles if bundle.fits(kind))
+    cluster = delivery.find(management, name, namespace)
+    target = delivery.target(cluster)
+    helm = Helm(
+        executables.one(settings, "helm", cancel=cancel),
+        settings.cache,
+        offline=settings.offline,
+        cancel=cancel,
+    )
+    said = Said(settings.app_values, where=settings.app_values_at, files=tuple(files), sets=tuple(sets))
+    making.of(fitting, kind, target, said, helm.set)  # refuses what is wrong before a cluster is asked
+    with workload.connected(management, name, namespace, cancel=cancel) as api:
+        check_fit(api, cluster)
+        found = secrets.of_cluster(api, fitting, settings.provider_keys)
+        said = Said(said.settings, found, said.where, said.files, said.sets)
+        chosen = delivery.choose(cluster, "direct" if settings.delivery == "direct" else None)
+        assert chosen == "direct"
+        yield Stack(
+            settings,
+            kind,
+            management,
+            api,
+            cluster,
+            target,
+            bundles,
+            making.of(fitting, kind, target, said, helm.set),
+            Direct(api, management, target, helm, cancel=cancel),
+            helm,
+        )
+
+
+def check_fit(api: Api, cluster: Object) -> None:
+    """Raise Refused where the cluster's API server is a stand-in that apps can not be put on."""
+    groups = api.request("GET", "/apis", what="can not discover", on=api.server).get("groups") or []
+    if not any(group.get("name") == _NEEDED for group in groups):
+        raise Refused(
+            f"cluster {cluster['metadata']['name']!r} can not have apps",
+            why="its API server is simulated, and knows Deployments and little else",
+            fix="make a cluster of a class with a real API server: capi-llm new-cluster NAME",
+        )

@@ -1,0 +1,114 @@
+"""What the commands of ``apps`` share: their arguments, the apps of a cluster, a line for each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from capi_llm.cli import names
+from capi_llm.cli.console import MARKS
+from capi_llm.cli.options import State, namespace, pass_state, plane_name
+
+if TYPE_CHECKING:
+    from capi_llm.apps.course import Wait
+    from capi_llm.apps.engine import AppStatus
+    from capi_llm.apps.stack import Stack
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def on_cluster(command: _Command) -> _Command:
+    """``CLUSTER [APP]...`` and where they are."""
+    options: tuple[Callable[[Any], Any], ...] = (
+        click.argument("apps", nargs=-1, metavar="[APP]..."),
+        click.argument("cluster", shell_complete=names.clusters),
+        click.option(
+            "--bundle-dir", type=click.Path(path_type=Path), help="Folder with bundles of your own."
+        ),
+        namespace,
+        plane_name,
+        pass_state,
+    )
+    for option in options:
+        command = option(command)
+    return command
+
+
+def values(command: _Command) -> _Command:
+    """helm's own ``-f`` and ``--set``."""
+    sets = click.option(
+        "--set", "sets", multiple=True, metavar="APP.VALUE=…", help="One value, as helm takes it."
+    )
+    return click.option(
+        "-f", "--file", "files", multiple=True, type=click.Path(path_type=Path), help="Values, by app."
+    )(sets(command))
+
+
+@contextlib.contextmanager
+def opened(
+    state: State,
+    cluster: str,
+    namespace: str,
+    bundle_dir: Path | None,
+    files: Sequence[Path] = (),
+    sets: Sequence[str] = (),
+    *,
+    command: str = "",
+) -> Iterator[Stack]:
+    """The apps of a cluster; with a ``command`` that changes them, under the cluster's lock."""
+    from capi_llm import plane
+    from capi_llm.apps import stack as apps
+
+    with contextlib.ExitStack() as stack:
+        if command:
+            words = f"{command} {cluster}"
+            here = stack.enter_context(
+                plane.working_on_cluster(state.settings, state.plane, cluster, namespace, words)
+            )
+        else:
+            here = stack.enter_context(plane.connected(state.settings, state.plane))
+        yield stack.enter_context(
+            apps.opened(
+                state.settings,
+                here.identity.kind,
+                here.api(),
+                cluster,
+                namespace,
+                bundle_dir=bundle_dir,
+                files=files,
+                sets=sets,
+            )
+        )
+
+
+@contextlib.contextmanager
+def watching(state: State, stack: Stack, timeout: float) -> Iterator[Wait]:
+    """How to wait, with one line per app that changes in place."""
+    from capi_llm.apps.course import Wait
+    from capi_llm.waiting import Status, Waiter
+
+    with state.console.drawing() as drawing:
+        latest: list[str] = []
+
+        def hear(states: Sequence[AppStatus]) -> None:
+            latest[:] = _progress(states)
+            drawing.show(latest)
+
+        def report(status: Status) -> None:
+            if "API server" in status.message or "no answer" in status.message:
+                line = f"{MARKS[status.state.value][0]} {status.message}"
+                drawing.show([line, *latest], plain=[line])
+
+        yield Wait(timeout, stack.workload, Waiter(report=report), hear)
+
+
+def _progress(states: Sequence[AppStatus]) -> list[str]:
+    width = max((len(state.app) for state in states), default=0)
+    return [
+        f"{MARKS[state.status.state.value][0]} {state.app.ljust(width)}  {state.status.message}"
+        for state in states
+    ]

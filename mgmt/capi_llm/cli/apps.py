@@ -1,0 +1,212 @@
+"""``apps``: the LLM apps on a workload cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capi_llm import versions
+from capi_llm.cli.app_delivery import apply_apps, diff, render
+from capi_llm.cli.app_options import on_cluster, opened, watching
+from capi_llm.cli.console import columns, data
+from capi_llm.cli.options import State, confirm, output, timeout, yes
+
+if TYPE_CHECKING:
+    from capi_llm.apps.engine import AppStatus
+
+
+@click.group()
+def apps() -> None:
+    """The LLM apps on a workload cluster: list, render, diff, apply, wait, remove.
+
+    \b
+    capi-llm apps apply demo            bring all that fit, and wait until they are ready
+    capi-llm apps diff demo litellm     what that would change of one of them
+    """
+
+
+@apps.command("list")
+@output("table", "json", "yaml")
+@on_cluster
+def list_apps(
+    state: State, cluster: str, apps: tuple[str, ...], namespace: str, bundle_dir: Path | None, output: str
+) -> None:
+    """Every app, whether it is on CLUSTER, and how it is."""
+    from capi_llm.apps.catalogue import choose
+
+    with opened(state, cluster, namespace, bundle_dir) as stack:
+        bundles = choose(stack.bundles, apps, "APP") if apps else stack.bundles
+        known = [bundle.name for bundle in bundles]
+        delivered = [app for app in stack.engine.delivered() if app not in known and not apps]
+        states = {item.app: item for item in stack.engine.status([*known, *delivered])}
+    rows = []
+    for bundle in bundles:
+        item = states[bundle.name]
+        fits = bundle.fits(stack.kind)
+        word = _state(item, "not delivered" if fits else f"not in {stack.kind}")
+        rows.append(_row(bundle.name, item, word, bundle.version, bundle.namespace, fits))
+    rows += [_row(app, states[app], _state(states[app], ""), "", "", False) for app in delivered]
+    if output != "table":
+        about = {"name": cluster, "namespace": namespace, "delivery": stack.engine.name}
+        data({"apiVersion": versions.API_VERSION, "cluster": about, "apps": rows}, output)
+        return
+    table = [("APP", "STATE", "VERSION", "NAMESPACE", "MESSAGE")]
+    table += [
+        (
+            row["name"],
+            row["state"],
+            row["version"],
+            row["namespace"],
+            row["message"] if row["delivered"] else "",
+        )
+        for row in rows
+    ]
+    click.echo("\n".join(columns(table)))
+
+
+def _state(item: AppStatus, otherwise: str) -> str:
+    return item.status.state.value if item.delivered else otherwise
+
+
+def _row(app: str, item: AppStatus, state: str, version: str, space: str, fits: bool) -> dict[str, Any]:
+    return {
+        "name": app,
+        "state": state,
+        "ready": item.delivered and item.status.ready,
+        "delivered": item.delivered,
+        "fits": fits,
+        "version": item.version or version,
+        "namespace": space,
+        "message": item.status.message,
+        "parts": [
+            {
+                "apiVersion": part.ref.resource.api_version,
+                "kind": part.ref.resource.kind,
+                "namespace": part.ref.namespace or "",
+                "name": part.ref.name,
+                "state": part.status.state.value,
+                "message": part.status.message,
+            }
+            for part in item.parts
+        ],
+    }
+
+
+@apps.command("wait")
+@timeout("APPS")
+@on_cluster
+def wait_for_apps(
+    state: State, cluster: str, apps: tuple[str, ...], namespace: str, bundle_dir: Path | None, timeout: float
+) -> None:
+    """Wait until apps on CLUSTER are ready: those named, else all that were delivered."""
+    from capi_llm.apps import course
+    from capi_llm.apps.catalogue import choose
+    from capi_llm.waiting import ready
+
+    with opened(state, cluster, namespace, bundle_dir) as stack:
+        if apps:
+            choose(stack.bundles, apps, "APP")
+        wanted = list(apps) or list(stack.engine.delivered())
+        with watching(state, stack, timeout) as waiting:
+            states = course.until_ready(stack.engine, wanted, waiting)
+    state.console.mark(ready(), f"{len(states)} apps are ready.")
+
+
+@apps.command("remove")
+@yes("removing apps with what they store")
+@timeout("APPS")
+@on_cluster
+def remove_apps(
+    state: State,
+    cluster: str,
+    apps: tuple[str, ...],
+    namespace: str,
+    bundle_dir: Path | None,
+    timeout: float,
+    yes: bool,
+) -> None:
+    """Remove apps from CLUSTER, with their volumes: those named, else all that were delivered.
+
+    Namespaces, generated Secrets and definitions of kinds stay.
+    """
+    from capi_llm.apps import course
+
+    with opened(state, cluster, namespace, bundle_dir, command="apps remove") as stack:
+        names = course.removal(stack.bundles, stack.engine.delivered(), apps)
+        if not names:
+            state.console.say("Nothing of that is on the cluster; nothing was changed.")
+            return
+        confirm(state, f"Remove {', '.join(names)} from cluster {cluster!r}, with what they store?", yes=yes)
+        for item in stack.engine.remove(names, timeout=timeout):
+            state.console.say(f"{item.app}: {len(item.deleted)} objects deleted.")
+            for ref in item.kept:
+                state.console.say(f"{ref} kept.")
+        if not stack.engine.delivered():
+            stack.forget()
+
+
+@apps.command("restart")
+@click.option("--wait/--no-wait", default=True, help="Wait until they are ready.  [default: wait]")
+@timeout("APPS")
+@on_cluster
+def restart_apps(
+    state: State,
+    cluster: str,
+    apps: tuple[str, ...],
+    namespace: str,
+    bundle_dir: Path | None,
+    wait: bool,
+    timeout: float,
+) -> None:
+    """Replace the pods of apps on CLUSTER, one after the other: those named."""
+    from capi_llm.apps import course, restart
+    from capi_llm.apps.catalogue import choose
+    from capi_llm.errors import BadInput
+
+    if not apps:
+        raise BadInput("no app was named", fix=f"capi-llm apps restart {cluster} APP")
+    with opened(state, cluster, namespace, bundle_dir, command="apps restart") as stack:
+        choose(stack.bundles, apps, "APP")
+        for ref in restart.pods(stack.workload, stack.engine.status(apps)):
+            state.console.say(f"{ref}: its pods are being replaced.")
+        if wait:
+            with watching(state, stack, timeout) as waiting:
+                course.until_ready(stack.engine, apps, waiting)
+
+
+@apps.command("logs")
+@click.option("--follow", is_flag=True, help="Go on as new lines come.")
+@click.option("--previous", is_flag=True, help="Of the run before the last crash.")
+@click.option("--tail", type=click.IntRange(min=0), default=100, show_default=True, help="Lines of each.")
+@on_cluster
+def logs_of_apps(
+    state: State,
+    cluster: str,
+    apps: tuple[str, ...],
+    namespace: str,
+    bundle_dir: Path | None,
+    follow: bool,
+    previous: bool,
+    tail: int,
+) -> None:
+    """Log of the containers of apps on CLUSTER: those named, else all that were delivered."""
+    from capi_llm.apps import log
+    from capi_llm.apps.catalogue import choose
+
+    with opened(state, cluster, namespace, bundle_dir) as stack:
+        if apps:
+            choose(stack.bundles, apps, "APP")
+        states = stack.engine.status(apps or stack.engine.delivered())
+        containers = log.containers(stack.workload, states)
+        if not containers:
+            state.console.say("No containers are there.")
+        for line in log.lines(stack.workload, containers, tail=tail, follow=follow, previous=previous):
+            click.echo(line)
+
+
+for command in (render, diff, apply_apps):
+    apps.add_command(command)
+
+COMMANDS = (apps,)
