@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from simulated_pods import World, world
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """An API server that dies during a handshake: see the same function in tests/kube/conftest.py."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            warning = "ignore:.*ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
+            item.add_marker(pytest.mark.filterwarnings(warning))
 
 
 @pytest.fixture(scope="session")

@@ -192,6 +192,16 @@ def test_a_pod_that_refuses_is_passed_over(pods: World, namespace: str) -> None:
         assert said == []
 
 
+def test_where_every_pod_refuses_the_wait_is_bounded(pods: World, namespace: str) -> None:
+    pods.service(namespace)
+    pods.publish(namespace, pods.pod(namespace, "dead"))
+    with forwarded(pods, namespace, wait=1) as (local, said):
+        with pytest.raises(ConnectionResetError):
+            get(local)
+        wait_for(lambda: said, "the message")
+        assert "connection refused" in said[0][1]
+
+
 def test_200_connections_at_once(pods: World, namespace: str) -> None:
     pods.service(namespace)
     pods.publish(namespace, pods.pod(namespace, "a"), pods.pod(namespace, "b", "two"))

@@ -118,6 +118,20 @@ def test_a_recycled_pid_is_never_signalled(tmp_path: Path) -> None:
     assert records.running() == []
 
 
+def test_a_machine_that_was_started_anew_runs_nothing_of_before(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    with records.recorded("p", "c", [], name="0a1b2c3d") as run:
+        path = tmp_path / "forwards" / "0a1b2c3d.json"
+        _, *rest = run.process.split("/")
+        there = json.loads(path.read_text()) | {"process": "/".join(["another-start", *rest])}
+        path.write_text(json.dumps(there | {"host": "another-machine"}))
+        assert records.running() == []  # nothing is known of it
+        assert path.exists()
+        path.write_text(json.dumps(there))
+        assert records.running() == []
+        assert not path.exists()
+
+
 def test_a_failure_in_the_background_is_told_in_the_foreground(sandbox: Sandbox, web: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         word = f"svc/web:{other.getsockname()[1]}:80"

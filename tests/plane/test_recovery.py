@@ -106,6 +106,7 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         layout, assigned = sandbox.ctx.sandbox, sandbox.ctx.identity.ports
         saved = settings.kubeconfigs / "kubeconfig-demo.yaml"
         assert saved.exists()
+        sandbox.cli("portforward", "--management", "svc/kubernetes:0:443", "--detach")
         sandbox.cli("destroy", "--yes")
         assert pids(sandbox) == {}
         assert not layout.root.exists()

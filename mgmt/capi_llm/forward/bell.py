@@ -34,5 +34,8 @@ class LoopBell(Wakeup):
 async def heard(event: asyncio.Event, seconds: float) -> bool:
     """Wait for ``event``, at most so long; whether it came."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        # Not asyncio.wait_for: before Python 3.12 it forgets that it was cancelled where the event
+        # comes in the same moment (https://github.com/python/cpython/issues/86296).
+        async with asyncio.timeout(seconds):
+            await event.wait()
     return event.is_set()

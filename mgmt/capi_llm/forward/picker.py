@@ -29,7 +29,7 @@ class Picker:
         self._target = target
         self._watched = watched
         self._bell = bell
-        self._wait = wait
+        self.wait = wait
         self._avoided: dict[Endpoint, float] = {}
         self._busy: Counter[Endpoint] = Counter()
 
@@ -70,10 +70,10 @@ class Picker:
             waited = loop.time() - began
             if isinstance(error, Unauthorized | Forbidden) and waited >= NOT_ALLOWED_SECONDS:
                 raise error
-            if waited >= self._wait:
-                raise TimedOut(f"nothing answers after {self._wait:.0f} s", on=str(self._target), why=why)
+            if waited >= self.wait:
+                raise TimedOut(f"nothing answers after {self.wait:.0f} s", on=str(self._target), why=why)
             await asyncio.sleep(_REST)
-            await heard(event, min(pause, self._wait - waited))
+            await heard(event, min(pause, self.wait - waited))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     def release(self, endpoint: Endpoint) -> None:

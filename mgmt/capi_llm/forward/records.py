@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from capi_llm import locks, versions, waiting
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.files import sweep, write_private
+from capi_llm.settings import hostname
 
 if TYPE_CHECKING:
     from capi_llm.forward.forwarder import Forward
@@ -47,13 +48,21 @@ class Run:
     plane: str
     cluster: str
     background: bool
+    host: str
     pid: int
     process: str
     forwards: tuple[Local, ...] = field(default=())
 
     @property
     def alive(self) -> bool:
-        return not locks.is_dead(self.process)
+        """Whether the process may still run: not where this machine has been started anew since, either."""
+        anew = self.host == hostname() and _machine(self.process)[:1] != _machine(locks.process_token())[:1]
+        return not (locks.is_dead(self.process) or anew)
+
+    @property
+    def here(self) -> bool:
+        """Whether it is a process that this one can see: not of another machine or container."""
+        return _machine(self.process) == _machine(locks.process_token())
 
 
 class Records:
@@ -79,6 +88,7 @@ class Records:
             plane,
             cluster,
             bool(name),
+            hostname(),
             os.getpid(),
             locks.process_token(),
             tuple(Local(item.name, item.url, item.address, item.port, str(item.target)) for item in forwards),
@@ -108,7 +118,7 @@ class Records:
                 continue
             if not run.alive:
                 self.forget(run.id)
-            elif plane in ("", run.plane) and cluster in (None, run.cluster):
+            elif run.here and plane in ("", run.plane) and cluster in (None, run.cluster):
                 found.append(run)
         return found
 
@@ -148,6 +158,11 @@ class Records:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
+
+
+def _machine(process: str) -> list[str]:
+    """Start of the machine, and process namespace, of a process's token."""
+    return process.split("/")[:2]
 
 
 def _age(path: Path) -> float:

@@ -30,6 +30,9 @@ waits for that end would wait for ever, as the WebSocket can not tell it."""
 _LOOK_SECONDS = 1.0
 """Between two looks whether a program that sends no more is still there."""
 _LINGER_SECONDS = 2.0
+_LONGEST_PAUSE = 2.0
+"""Between two tries where every pod refuses."""
+_ALIVE_SECONDS = 1.0
 _REPLAYED = 64 * 1024
 """Bytes of a program that are kept, to be sent again to another pod where the first one refused."""
 
@@ -45,8 +48,12 @@ class Session:
         self._host: HostRewriter | None = None
         self._sent: bytearray | None = bytearray()
         """What was sent so far, None once it is too much or an answer has begun."""
+        self._slow = False
+        """Nothing is read from the pod, as the program does not take what came."""
 
     async def run(self) -> str:
+        loop = asyncio.get_running_loop()
+        began, pause = loop.time(), 0.1
         try:
             while True:
                 tunnel, host = await self._connect()
@@ -58,12 +65,14 @@ class Session:
                     return ""
                 except Broken as error:
                     self._picker.avoid(tunnel.endpoint)
-                    if not error.refused or self._sent is None:
+                    if not error.refused or self._sent is None or loop.time() - began >= self._picker.wait:
                         raise
                     _log.debug("%s; trying another pod", error)
                 finally:
                     self._picker.release(tunnel.endpoint)
                     await tunnel.close()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
         except (Broken, CapiLlmError) as error:
             self._reset()
             return error.brief if isinstance(error, CapiLlmError) else str(error)
@@ -103,6 +112,9 @@ class Session:
         tasks = {down, up, guard}
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if up.done() and isinstance(up.exception(), Broken):
+                # The line has broken for both, and the other direction hears why.
+                await asyncio.wait({down, guard}, return_when=asyncio.FIRST_COMPLETED)
             if up.done() and not down.done() and not guard.done():
                 up.result()
                 await self._last_words(tunnel, down, guard)
@@ -144,7 +156,9 @@ class Session:
         while (data := await tunnel.receive()) is not None:
             self._sent = None
             self._writer.write(data)
+            self._slow = True
             await self._writer.drain()
+            self._slow = False
 
     async def _upload(self, tunnel: Tunnel) -> None:
         while data := await self._reader.read(CHUNK):
@@ -165,12 +179,15 @@ class Session:
             event = self._picker.changed
             if why := self._picker.gone(tunnel.endpoint):
                 raise Broken(why)
-            if tunnel.silent > SILENT_SECONDS and not self._picker.ready(tunnel.endpoint):
+            silent = tunnel.silent > SILENT_SECONDS and not self._slow
+            if silent and not self._picker.ready(tunnel.endpoint):
                 raise Broken(f"{tunnel.endpoint} is not ready and gives no sign of life")
             await heard(event, max(0.0, due - loop.time()))
             if loop.time() >= due:
                 due = loop.time() + KEEP_ALIVE_SECONDS
-                await tunnel.keep_alive()
+                with contextlib.suppress(TimeoutError):  # a pod that reads nothing holds up what is sent
+                    async with asyncio.timeout(_ALIVE_SECONDS):
+                        await tunnel.keep_alive()
 
     async def _end(self) -> None:
         """Say that nothing more comes, and let the program read the last of it."""
