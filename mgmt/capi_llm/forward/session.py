@@ -104,8 +104,6 @@ class Session:
         """Both directions until the end; whether it was the pod that ended. Raises Broken."""
         if host and self._host is None:
             self._host = HostRewriter(host)
-        if self._sent:
-            await tunnel.send(bytes(self._sent))
         down = asyncio.ensure_future(self._download(tunnel))
         up = asyncio.ensure_future(self._upload(tunnel))
         guard = asyncio.ensure_future(self._guard(tunnel))
@@ -161,6 +159,8 @@ class Session:
             self._slow = False
 
     async def _upload(self, tunnel: Tunnel) -> None:
+        if self._sent:
+            await tunnel.send(bytes(self._sent))  # what another pod has refused
         while data := await self._reader.read(CHUNK):
             if self._host is not None:
                 data = self._host.feed(data)
