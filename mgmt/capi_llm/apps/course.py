@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from capi_llm.apps.bundle import Bundle
 from capi_llm.apps.engine import AppStatus, Delivered, Engine, Release
 from capi_llm.errors import CapiLlmError, Refused, TimedOut
 from capi_llm.kube.client import Api
-from capi_llm.waiting import Status, Waiter, failed, pending, ready, until
+from capi_llm.waiting import Status, Waiter, Wakeup, failed, pending, ready, until
 
 Hear = Callable[[Sequence[AppStatus]], None]
 
@@ -32,23 +33,26 @@ class Wait:
 
 
 def deliver(
-    engine: Engine, releases: Sequence[Release], wait: Wait, *, force: bool = False
+    engine: Engine, releases: Sequence[Release], wait: Wait, *, force: bool = False, to_end: bool = True
 ) -> list[Delivered]:
-    """Bring ``releases``. An app that depends on others is brought when these are ready.
+    """Bring ``releases``, and ``to_end`` wait until all are ready.
 
-    Fleet's agents wait by themselves; the direct engine is waited for here.
+    An app that depends on others is brought when these are ready: Fleet's agents wait for that by
+    themselves, the direct engine is waited for here. Raises as :func:`until_ready`.
     """
-    if engine.name == "fleet":
-        return list(engine.apply(releases, force=force))
     done: list[Delivered] = []
-    levels = by_level(releases)
-    for number, level in enumerate(levels):
-        done += engine.apply(level, force=force)
-        last = number == len(levels) - 1
-        needed = {name for later in levels[number + 1 :] for item in later for name in item.bundle.depends_on}
-        names = [release.app for release in level if release.app in needed]
-        if not last and names:
-            until_ready(engine, names, wait)
+    levels = [list(releases)] if engine.name == "fleet" else by_level(releases)
+    deadline = time.monotonic() + wait.timeout
+    apps = [release.app for release in releases]
+    with engine.watching() as bell:
+        for number, level in enumerate(levels):
+            done += engine.apply(level, force=force)
+            later = [release for other in levels[number + 1 :] for release in other]
+            needed = {name for release in later for name in release.bundle.depends_on}
+            names = [name for name in apps if name in needed] if later else apps
+            if later or to_end:
+                left = replace(wait, timeout=max(0.0, deadline - time.monotonic()))
+                _until(engine, names, apps, left, bell)
     return done
 
 
@@ -69,25 +73,37 @@ def until_ready(engine: Engine, apps: Sequence[str], wait: Wait) -> list[AppStat
 
     Raises TimedOut and CapiLlmError with what blocks, its events and last log lines.
     """
-    latest: list[AppStatus] = []
-
-    def probe() -> Status:
-        states = list(engine.status(apps))
-        if states != latest:
-            latest[:] = states
-            wait.hear(states)
-        return verdict(states)
-
     if not apps:
         return []
     with engine.watching() as bell:
-        waiter = replace(wait.waiter, wakeup=bell, rest=_REST)
-        try:
-            until(probe, what="the delivery", timeout=wait.timeout, waiter=waiter)
-        except (TimedOut, CapiLlmError) as error:
-            if type(error) in (TimedOut, CapiLlmError):
-                error.why += evidence.of(wait.workload, latest)
-            raise
+        return _until(engine, apps, apps, wait, bell)
+
+
+def _until(
+    engine: Engine, needed: Sequence[str], shown: Sequence[str], wait: Wait, bell: Wakeup
+) -> list[AppStatus]:
+    """Wait until those of ``shown`` that are ``needed`` are ready; those that are brought already count."""
+    latest: list[AppStatus] = []
+
+    def probe() -> Status:
+        states = list(engine.status(shown))
+        if states != latest:
+            latest[:] = states
+            wait.hear(states)
+        return verdict([state for state in states if state.app in needed and (state.delivered or not early)])
+
+    early = set(needed) != set(shown)
+    try:
+        until(
+            probe,
+            what="the delivery",
+            timeout=wait.timeout,
+            waiter=replace(wait.waiter, wakeup=bell, rest=_REST),
+        )
+    except (TimedOut, CapiLlmError) as error:
+        if type(error) in (TimedOut, CapiLlmError):
+            error.why += evidence.of(wait.workload, latest)
+        raise
     return latest
 
 

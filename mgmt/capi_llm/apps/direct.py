@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -31,6 +31,8 @@ from capi_llm.waiting import Cancel, Wakeup
 
 _RENDERERS = 4
 
+Before = Callable[[Api, Sequence[Object]], None]
+
 
 @dataclass(frozen=True)
 class Site:
@@ -47,14 +49,23 @@ class Direct:
     name: Engines = "direct"
 
     def __init__(
-        self, workload: Api, management: Api, target: Target, helm: Helm, *, cancel: Cancel | None = None
+        self,
+        workload: Api,
+        management: Api,
+        target: Target,
+        helm: Helm,
+        *,
+        before: Before = lambda api, objects: None,
+        cancel: Cancel | None = None,
     ) -> None:
+        """``before`` hears the objects of an app right before they are applied to an API server."""
         self._sites = {
             "workload": Site("workload", workload, Discovery(workload)),
             "management": Site("management", management, Discovery(management)),
         }
         self._target = target
         self._helm = helm
+        self._before = before
         self._cancel = cancel or Cancel()
         self._facts: dict[Place, Facts] = {}
         self._informers: dict[Place, Informers] = {}
@@ -138,6 +149,7 @@ class Direct:
             self._server_side(site, parent, wanted, force, dry_run=True)
             wide = parent.widened(wanted)
             apply(api, [wide.manifest()], cancel=self._cancel)
+            self._before(api, objects)
             applied = self._server_side(site, parent, wanted, force)
         except Conflict as error:
             if not force and not error.fix:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capi_llm import fields
-from capi_llm.apps import catalogue, delivery, secrets
+from capi_llm.apps import catalogue, delivery, secrets, volumes
 from capi_llm.apps import releases as making
 from capi_llm.apps.bundle import Bundle
-from capi_llm.apps.direct import Direct
+from capi_llm.apps.direct import Before, Direct
 from capi_llm.apps.engine import Engine, Release, Target
 from capi_llm.apps.helm import Helm
 from capi_llm.apps.releases import Said
@@ -25,6 +25,10 @@ from capi_llm.waiting import Cancel
 
 _NEEDED = "apiextensions.k8s.io"
 """API group that every real API server has."""
+
+
+class CanNotHaveApps(Refused):
+    """The cluster's API server is a stand-in that apps can not be put on."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +124,20 @@ def opened(
             target,
             bundles,
             making.of(fitting, kind, target, said, helm.set),
-            Direct(api, management, target, helm, cancel=cancel),
+            Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel),
             helm,
         )
 
 
+def _beforehand(kind: str) -> Before:
+    return volumes.simulate if kind == "sandbox" else lambda api, objects: None
+
+
 def check_fit(api: Api, cluster: Object) -> None:
-    """Raise Refused where the cluster's API server is a stand-in that apps can not be put on."""
+    """Raise :class:`CanNotHaveApps` where that is so."""
     groups = api.request("GET", "/apis", what="can not discover", on=api.server).get("groups") or []
     if not any(group.get("name") == _NEEDED for group in groups):
-        raise Refused(
+        raise CanNotHaveApps(
             f"cluster {cluster['metadata']['name']!r} can not have apps",
             why="its API server is simulated, and knows Deployments and little else",
             fix="make a cluster of a class with a real API server: capi-llm new-cluster NAME",

@@ -31,7 +31,7 @@ def summary(parts: tuple[Part, ...]) -> Status:
             if part.status.state is state:
                 found = part.status
                 return Status(state, f"{part.ref}: {found.message}", found.cause, found.fix)
-    return ready(f"{len(parts)} objects")
+    return ready(f"{len(parts)} object{'' if len(parts) == 1 else 's'}")
 
 
 def _of(app: str, obj: Object | None) -> Status:

@@ -195,9 +195,7 @@ def deliver(
     for ref in stack.prepare(releases):
         state.console.say(f"{ref} made.")
     with watching(state, stack, timeout) as waiting:
-        done = course.deliver(stack.engine, releases, waiting, force=force)
-        if wait:
-            course.until_ready(stack.engine, [release.app for release in releases], waiting)
+        done = course.deliver(stack.engine, releases, waiting, force=force, to_end=wait)
     for item in done:
         for ref in item.pruned:
             state.console.say(f"{ref} deleted: it left {item.app}.")

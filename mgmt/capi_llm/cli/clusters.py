@@ -58,7 +58,12 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of the Cluster.")
 @click.option("--set", "variables", multiple=True, metavar="VAR=VALUE", help="Variable of the class.")
 @click.option(
-    "--wait/--no-wait", default=True, help="Wait until control plane and workers are ready.  [default: wait]"
+    "--apps", "apps", metavar="APP,…|none", help="Apps to bring to it.  [default: all that fit the plane]"
+)
+@click.option(
+    "--wait/--no-wait",
+    default=True,
+    help="Wait until control plane, workers and apps are ready.  [default: wait]",
 )
 @timeout("CLUSTER")
 @click.option("--dry-run", is_flag=True, help="Print the Cluster and change nothing; needs no plane.")
@@ -70,6 +75,7 @@ def new_cluster(
     /,
     file: Path | None,
     class_dir: Path | None,
+    apps: str | None,
     wait: bool,
     timeout: float,
     count: int | None,
@@ -77,15 +83,18 @@ def new_cluster(
     output: str,
     **flags: Any,
 ) -> None:
-    """Make the workload cluster NAME, and wait until it is ready.
+    """Make the workload cluster NAME with its apps, and wait until all of it is ready.
 
     Run again with the same values, it changes nothing; with other values it is refused and
     says which command makes the change.
     """
     from capi_llm import plane
+    from capi_llm.cli import new_apps
     from capi_llm.clusters import classes, create, several, spec, specfile, topology
 
     settings = state.settings
+    names = None if apps is None else tuple(filter(None, apps.split(",")))
+    new_apps.check(settings, names)
     folder = classes.load_dir(class_dir) if class_dir else None
     wanted = spec.merge(
         specfile.load(file) if file else None,
@@ -108,7 +117,7 @@ def new_cluster(
     if count is not None:
         from capi_llm.cli import several as making
 
-        making.make(state, all_wanted, folder=folder, wait=wait, timeout=timeout)
+        making.make(state, all_wanted, folder=folder, apps=names, wait=wait, timeout=timeout)
         return
     started = time.monotonic()
     command = f"new-cluster {wanted.name}"
@@ -120,16 +129,22 @@ def new_cluster(
             state.console.say(f"Next: capi-llm wait cluster {wanted.name}{_in(wanted.namespace)}")
             return
         view = wait_for(state, here, wanted.name, wanted.namespace, timeout)
-        _end(state, here, wanted, view, time.monotonic() - started)
+        _ready(state, here, wanted, view, time.monotonic() - started)
+        left = timeout - (time.monotonic() - started)
+        new_apps.bring(state, here, wanted.name, wanted.namespace, names, timeout=left)
+        _end(state, here, wanted)
 
 
-def _end(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seconds: float) -> None:
+def _ready(state: State, here: Plane, wanted: ClusterSpec, view: ClusterView, seconds: float) -> None:
     from capi_llm.clusters import kubeconfig
 
     text = kubeconfig.fetch(here.api(), wanted.name, wanted.namespace)
     path = kubeconfig.save(text, wanted.name, wanted.namespace, state.settings.kubeconfigs)
     state.console.mark(view.status, f"Cluster {wanted.namespace}/{wanted.name} is ready ({took(seconds)}).")
     state.console.say(f"Kubeconfig: {path}")
+
+
+def _end(state: State, here: Plane, wanted: ClusterSpec) -> None:
     if here.identity.kind == "sandbox" and not all(pool.fixed for pool in wanted.pools):
         state.console.say("A sandbox runs no autoscaler; workers stay as many until you scale them.")
     state.console.say(

@@ -38,7 +38,9 @@ COMMANDS = {
     "logs": Entry(
         "planes", "Log of PART of a sandbox: supervisor, etcd, kube-apiserver, capi-core and so on."
     ),
-    "new-cluster": Entry("clusters", "Make the workload cluster NAME, and wait until it is ready."),
+    "new-cluster": Entry(
+        "clusters", "Make the workload cluster NAME with its apps, and wait until all of it is ready."
+    ),
     "plan": Entry("plan", "What a change would do: accepted or refused, and what differs, field by field."),
     "planes": Entry("planes", "List management planes, and choose one."),
     "portforward": Entry(

@@ -16,18 +16,28 @@ from capi_llm.cli.options import State, confirm, output, pass_state, plane_name,
 @click.command()
 @click.option("--plane", "kind", default="", metavar="KIND", help="Kind of plane: sandbox.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and why; change nothing.")
+@click.option("--cluster", default="", metavar="NAME", help="Then make this workload cluster, with its apps.")
+@click.option("--workers", metavar="MIN..MAX|N", help="Workers of that cluster.  [default: 1..3]")
 @plane_name
-@pass_state
-def bootstrap(state: State, kind: str, dry_run: bool) -> None:
+@click.pass_context
+def bootstrap(context: click.Context, kind: str, dry_run: bool, cluster: str, workers: str | None) -> None:
     """Make a management plane, or bring back what is missing of it.
 
     Can be stopped and run again at any time: it goes on where it is.
     """
     from capi_llm import plane
+    from capi_llm.clusters import spec
+    from capi_llm.errors import BadInput
     from capi_llm.identity import Identities
+    from capi_llm.steps import budgets
     from capi_llm.waiting import Cancel
 
+    state = context.ensure_object(State)
     settings = state.settings
+    if workers and not cluster:
+        raise BadInput("--workers is for --cluster", fix="add --cluster NAME")
+    if cluster:
+        spec.from_flags(name=cluster, workers=workers)  # refuses what is wrong before a plane is made
     name = plane.choose_name(settings, state.plane)
     if not (kind or settings.kind) and name not in Identities(settings.state).names():
         state.console.say(
@@ -44,11 +54,17 @@ def bootstrap(state: State, kind: str, dry_run: bool) -> None:
     if done:
         rest = ", the others were in place" if done < len(results) else ""
         state.console.say(f"Plane {name!r} is ready: {done} of {len(results)} steps done{rest}.")
-        state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
+        if not cluster:
+            state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
     else:
         state.console.say(
             f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed."
         )
+    if cluster:
+        from capi_llm.cli.clusters import new_cluster
+
+        state.plane = name
+        context.invoke(new_cluster, name=cluster, workers=workers, timeout=budgets.CLUSTER)
 
 
 def _show_plan(overview: object) -> None:

@@ -21,6 +21,7 @@ def make(
     wanted: Sequence[ClusterSpec],
     *,
     folder: ClassFolder | None,
+    apps: tuple[str, ...] | None,
     wait: bool,
     timeout: float,
 ) -> None:
@@ -28,6 +29,7 @@ def make(
     from dataclasses import replace
 
     from capi_llm import plane
+    from capi_llm.cli import new_apps
     from capi_llm.clusters import classes, create, kubeconfig, several
     from capi_llm.kube.cache import Informers
 
@@ -82,6 +84,13 @@ def make(
     if wait and well:
         name = kubeconfig.label("NAME", first.namespace)
         state.console.say(f"Kubeconfigs: {state.settings.kubeconfigs}/kubeconfig-{name}.yaml")
+        new_apps.bring_all(
+            state,
+            first.namespace,
+            [member.name for member in run.members if member.error is None],
+            apps,
+            timeout=max(0.0, timeout - (time.monotonic() - started)),
+        )
     if (error := several.failure(run.members)) is not None:
         raise error
 

@@ -16,3 +16,10 @@ def node(obj: Mapping[str, Any]) -> Status:
                 return ready("ready")
             return pending(f"node is not ready: {condition.get('message') or condition.get('reason', '')}")
     return pending("the node has not reported yet")
+
+
+def takes_pods(obj: Mapping[str, Any]) -> bool:
+    """Whether a Node takes pods that tolerate no taint of it."""
+    spec = obj.get("spec") or {}
+    taints = [taint for taint in spec.get("taints") or () if taint.get("effect") != "PreferNoSchedule"]
+    return not spec.get("unschedulable") and not taints

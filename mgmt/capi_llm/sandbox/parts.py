@@ -189,6 +189,8 @@ def _kwok(layout: Layout, ports: Mapping[str, int], pods: str) -> Part:
             f"--config={layout.config / 'kwok.yaml'}",
             f"--kubeconfig={layout.kubeconfig('kwok')}",
             "--manage-all-nodes=true",
+            # Without leases the controllers take a node for dead 50 s after its last status.
+            "--node-lease-duration-seconds=40",
             f"--cidr={network[1]}/{network.prefixlen}",
             f"--node-ip={LOOPBACK}",
             f"--node-port={port}",

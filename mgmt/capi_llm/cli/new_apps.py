@@ -1,0 +1,82 @@
+"""The apps of a cluster that was just made, or found as it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from capi_llm.cli.options import State
+
+if TYPE_CHECKING:
+    from capi_llm.settings import Settings
+    from capi_llm.steps.context import Plane
+
+
+def check(settings: Settings, names: tuple[str, ...] | None) -> None:
+    """Refuse an app that there is not, before a cluster is made."""
+    from capi_llm.apps import catalogue
+    from capi_llm.apps.releases import NONE
+
+    named = settings.apps if names is None else names
+    if named is None:
+        return
+    where = "apps.wanted" if names is None else "--apps"
+    folder = settings.bundle_dir
+    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
+    catalogue.choose(bundles, [name for name in named if name != NONE], where)
+
+
+def bring(
+    state: State, here: Plane, name: str, namespace: str, names: tuple[str, ...] | None, *, timeout: float
+) -> None:
+    """Bring the apps that are wanted to a cluster that is ready, or say why not.
+
+    ``names`` are those of the command line, None where it names none. ``timeout`` is in seconds.
+    """
+    from capi_llm.apps import stack
+    from capi_llm.apps.releases import NONE
+    from capi_llm.cli.app_delivery import deliver
+    from capi_llm.contract.core import takes_pods
+    from capi_llm.kube.resources import NODES
+
+    wanted = names if names is not None else state.settings.apps
+    if wanted is not None and not set(wanted) - {NONE}:
+        return
+    try:
+        with stack.opened(state.settings, here.identity.kind, here.api(), name, namespace) as apps:
+            if not any(takes_pods(node) for node in apps.workload.list(NODES)):
+                state.console.say("It has no workers: once there are some, capi-llm apps apply brings apps.")
+                return
+            releases = apps.choose(wanted or (), with_needs=True)
+            deliver(state, apps, releases, force=False, wait=True, timeout=timeout)
+    except stack.CanNotHaveApps as error:
+        if names is not None:
+            raise
+        state.console.say(f"It has no apps: {error.why}.")
+
+
+def bring_all(
+    state: State,
+    namespace: str,
+    clusters: Sequence[str],
+    names: tuple[str, ...] | None,
+    *,
+    timeout: float,
+) -> None:
+    """:func:`bring` for several clusters, one after the other; raises what failed first, at the end."""
+    from capi_llm import plane
+    from capi_llm.errors import CapiLlmError
+
+    failures: list[CapiLlmError] = []
+    for name in clusters:
+        try:
+            with plane.working_on_cluster(
+                state.settings, state.plane, name, namespace, f"new-cluster {name}"
+            ) as here:
+                bring(state, here, name, namespace, names, timeout=timeout)
+        except CapiLlmError as error:
+            error.on = error.on or f"cluster {namespace}/{name}"
+            state.console.error(error)
+            failures.append(error)
+    if failures:
+        raise failures[0]
