@@ -12,7 +12,9 @@ from capi_llm.cli.console import coloured, columns, data
 from capi_llm.cli.options import State, namespace, output, pass_state, plane_name
 
 if TYPE_CHECKING:
+    from capi_llm.apps.fleet.overview import FleetView
     from capi_llm.errors import CapiLlmError
+    from capi_llm.live import Scene
 
 
 @click.command()
@@ -28,10 +30,11 @@ def status(
 ) -> int | None:
     """How the management plane and its clusters are: one verdict, then a tree.
 
-    With NAME, of that cluster only.
+    With NAME, of that cluster only. With --verbose, also what Fleet says of each bundle on them.
     """
     from capi_llm import live
     from capi_llm.cli import scene as scenes
+    from capi_llm.cli import trees
 
     if watch:
         from capi_llm.cli.watch import show
@@ -40,11 +43,27 @@ def status(
     scene = live.look(state.settings, state.plane, namespace, name)
     if name and scene.plane.serves_clusters and not scene.clusters:
         raise _unknown(state, name, namespace)
+    fleet = _fleet(state, scene) if state.verbose else ()
     if output != "table":
-        data(scenes.as_json(scene), output)
+        found = scenes.as_json(scene)
+        if state.verbose:
+            found["fleet"] = [view.as_json() for view in fleet]
+        data(found, output)
     else:
-        click.echo("\n".join(map(coloured, scenes.lines(scene, everything=everything))))
+        lines = scenes.lines(scene, everything=everything)
+        lines += [line for view in fleet for line in trees.lines(view.node())]
+        click.echo("\n".join(map(coloured, lines)))
     return None
+
+
+def _fleet(state: State, scene: Scene) -> tuple[FleetView, ...]:
+    from capi_llm import plane
+    from capi_llm.apps.fleet import overview
+
+    if not scene.clusters:
+        return ()
+    with plane.connected(state.settings, state.plane) as here:
+        return overview.look(here.api(), {(view.namespace, view.name) for view in scene.clusters})
 
 
 def _unknown(state: State, name: str, namespace: str | None) -> CapiLlmError:
