@@ -167,6 +167,9 @@ def _controller_manager(layout: Layout, ports: Mapping[str, int]) -> Part:
             f"--root-ca-file={layout.certificate('ca')}",
             f"--service-account-private-key-file={layout.key('service-account')}",
             "--use-service-account-credentials=true",
+            # Heartbeats of simulated nodes are late on a busy machine, and kwok does not make pods ready
+            # again that were called away with their node.
+            "--node-monitor-grace-period=5m",
         ),
         health=f"https://{LOOPBACK}:{ports['kube-controller-manager']}/healthz",
     )
