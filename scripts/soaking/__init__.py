@@ -6,4 +6,8 @@ kills     the command line is killed
 parts     the sandbox's processes are killed or stopped while a command waits
 machine   the disk is full, the clock is wrong
 pairs     two KWOK clusters at once
+
+fleet         a real Fleet delivers to two KWOK clusters
+fleet_states  how each of its states is brought about
+real_fleet    its processes
 """
