@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane, free_port
 
 from capi_llm import waiting
 from capi_llm.errors import BadInput, CapiLlmError, Conflict, Invalid, NotFound, TimedOut, Unavailable
@@ -16,6 +15,7 @@ from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import changed_paths
 from capi_llm.kube.resources import CONFIGMAPS, CRDS, DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
+from control_plane import ControlPlane, free_port
 
 
 def config_map(name: str, namespace: str, **data: str) -> Object:

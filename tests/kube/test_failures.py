@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane, free_port
 from scripted_server import reply
 
 from capi_llm import waiting
@@ -29,6 +28,7 @@ from capi_llm.errors import (
 )
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CONFIGMAPS, NAMESPACES, SECRETS, Object, Ref, Resource
+from control_plane import ControlPlane, free_port
 
 QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota")
 _ADMISSION = "admissionregistration.k8s.io"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane
 from scripted_server import reply
 from test_apply import crd, model
 
@@ -23,6 +22,8 @@ from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.informer import Informer
 from capi_llm.kube.resources import CONFIGMAPS, CRDS, NAMESPACES, NODES, SECRETS, Object, Ref, Resource
+from capi_llm.kube.streams import watch
+from control_plane import ControlPlane
 
 Start = Callable[..., Informer]
 
@@ -223,7 +224,7 @@ def test_an_ancient_version_is_an_error_event_410(
 ) -> None:
     last = api.create(CONFIGMAPS, config_map("one", namespace))
     control_plane.compact(int(last["metadata"]["resourceVersion"]))
-    stream = api.watch(CONFIGMAPS, namespace, query={"resourceVersion": "1"}, read_timeout=10)
+    stream = watch(api, CONFIGMAPS, namespace, query={"resourceVersion": "1"}, read_timeout=10)
     events = [json.loads(line) for line in stream.lines()]
     assert [(event["type"], event["object"]["code"]) for event in events] == [("ERROR", 410)]
     # The informer starts from the same place and gets over it.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from capi_llm.apps.engine import AppStatus
 from capi_llm.contract import workloads
 from capi_llm.errors import CapiLlmError
+from capi_llm.kube import streams
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import EVENTS, PODS, Object, Ref
 
@@ -75,6 +76,6 @@ def _log(api: Api, ref: Ref, pod: Object) -> list[str]:
         crashed = bool((container.get("lastState") or {}).get("terminated"))
         # A container that has not started has no log.
         with contextlib.suppress(CapiLlmError, TimeoutError):
-            log = api.log(ref, str(container["name"]), tail=MOST_LINES, previous=crashed)
+            log = streams.log(api, ref, str(container["name"]), tail=MOST_LINES, previous=crashed)
             lines += [line.decode(errors="replace") for line in log.lines()]
     return lines

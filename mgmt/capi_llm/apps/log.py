@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from capi_llm.apps import evidence
 from capi_llm.apps.engine import AppStatus
 from capi_llm.errors import CapiLlmError
+from capi_llm.kube import streams
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import PODS, Ref
 
@@ -48,7 +49,7 @@ def lines(api: Api, wanted: Sequence[Container], *, tail: int, follow: bool, pre
         return f"{container}: " if len(wanted) > 1 else ""
 
     def read(container: Container) -> Iterator[str]:
-        log = api.log(container.pod, container.name, tail=tail, follow=follow, previous=previous)
+        log = streams.log(api, container.pod, container.name, tail=tail, follow=follow, previous=previous)
         for line in log.lines():
             yield prefix(container) + line.decode(errors="replace")
 

@@ -59,7 +59,7 @@ COMMANDS = {
     ),
     "upgrade": Entry("upgrade", "Take something to a newer version."),
     "version": Entry("planes", "Versions of capi-llm and of what it installs."),
-    "wait": Entry("clusters", "Wait until something is ready."),
+    "wait": Entry("wait", "Wait until something is ready."),
 }
 """Every command, with the module that has it: see :mod:`capi_llm.cli.lazy`."""
 

@@ -72,7 +72,7 @@ def upgrade_cluster(
             if not upgrading.start(here.api(), planned):
                 state.console.say("It is under way already; nothing was changed.")
         if wait:
-            from capi_llm.cli.clusters import wait_for
+            from capi_llm.cli.wait import wait_for
 
             view = wait_for(
                 state, here, name, namespace, timeout, verdict=upgrading.verdict(version), versions=True

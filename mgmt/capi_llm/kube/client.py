@@ -244,32 +244,19 @@ class Api:
             return False
         return True
 
-    def watch(
-        self, resource: Resource, namespace: str | None, *, query: Mapping[str, str], read_timeout: float
+    def stream(
+        self,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        read_timeout: float | None,
+        what: str,
+        on: str,
+        accept: str,
     ) -> Stream:
-        """Open a watch; see :mod:`capi_llm.kube.informer`, which is the way to use it."""
+        """An answer that comes in lines; :mod:`.streams` has the ways to use it."""
         return self._transport.stream(
-            resource.path(namespace),
-            query={**query, "watch": "1"},
-            read_timeout=read_timeout,
-            what="can not watch",
-            on=resource.in_words(namespace),
-        )
-
-    def log(
-        self, pod: Ref, container: str, *, tail: int, follow: bool = False, previous: bool = False
-    ) -> Stream:
-        """The last ``tail`` lines of a container's log, and with ``follow`` those that come."""
-        query = {"container": container, "tailLines": str(tail)}
-        query |= {"follow": "true"} if follow else {}
-        query |= {"previous": "true"} if previous else {}
-        return self._transport.stream(
-            f"{pod.path}/log",
-            query=query,
-            read_timeout=None if follow else 30.0,
-            what="can not read the log",
-            on=str(pod),
-            accept="*/*",
+            path, query=query, read_timeout=read_timeout, what=what, on=on, accept=accept
         )
 
     def uid(self) -> str:

@@ -35,6 +35,7 @@ from capi_llm.kube import failures
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Resource
 from capi_llm.kube.store import Change, Changes, Store
+from capi_llm.kube.streams import watch
 from capi_llm.kube.transport import Stream
 
 READ_SECONDS = 80.0
@@ -255,7 +256,7 @@ class Informer:
         if self._selector:
             query["labelSelector"] = self._selector
         try:
-            stream = self._api.watch(self.resource, self.namespace, query=query, read_timeout=READ_SECONDS)
+            stream = watch(self._api, self.resource, self.namespace, query=query, read_timeout=READ_SECONDS)
         except Unavailable as error:
             if error.reason in ("Timeout", "Expired") and "resource version" in error.why.lower():
                 self._store.bookmark("")  # newer than what the server has: it was restored
