@@ -224,12 +224,11 @@ class Api:
         ``resource_version``, raises Conflict where the object is another one by now.
         Returns before finalizers have run.
         """
-        conditions = {"uid": uid, "resourceVersion": resource_version}
         body: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if dry_run:
             body["dryRun"] = ["All"]  # with a body, the server does not look at the query
-        if uid or resource_version:
-            body["preconditions"] = {key: value for key, value in conditions.items() if value}
+        conditions = {"uid": uid, "resourceVersion": resource_version}
+        body |= {"preconditions": {key: value for key, value in conditions.items() if value}}
         try:
             # A second delete of one object by its UID can not hit another one.
             self.request(
