@@ -101,12 +101,13 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         (cluster,) = workload.of_sandbox(sandbox.ctx.sandbox)
         assert len(processes.running_below(sandbox.ctx.identity.instance)) == 6
 
+        sandbox.cli("portforward", "--management", "svc/kubernetes:0:443", "--detach")
+
         # Also what a dead provider can not take away any more.
         kill(sandbox, "supervisor", "kwok-provider")
         layout, assigned = sandbox.ctx.sandbox, sandbox.ctx.identity.ports
         saved = settings.kubeconfigs / "kubeconfig-demo.yaml"
         assert saved.exists()
-        sandbox.cli("portforward", "--management", "svc/kubernetes:0:443", "--detach")
         sandbox.cli("destroy", "--yes")
         assert pids(sandbox) == {}
         assert not layout.root.exists()
