@@ -264,7 +264,7 @@ def test_a_command_may_name_its_exit_code(
         (["--quite", "status"], "Did you mean '--quiet'?"),
         (["bootstrap", "--dry-rum"], "Did you mean '--dry-run'?"),
         (["planes", "list", "-o", "xml"], "'xml' is not one of"),
-        (["logs"], "Missing argument 'PART'"),
+        (["logs"], "Missing argument 'WHAT'"),
         (["planes", "use"], "Missing argument 'NAME'"),
         (["status", "--output"], "requires an argument"),
         (["logs", "etcd", "--tail", "-1"], "-1 is not in the range"),

@@ -284,7 +284,9 @@ def log_path(settings: Settings, identity: Identity, part: str) -> Path:
         raise BadInput(
             f"there is no part {part!r}",
             why=f"there are: {', '.join((*PARTS, 'audit'))}",
-            fix=f"did you mean {near[0]!r}?" if near else "name one of them",
+            fix=f"did you mean {near[0]!r}?"
+            if near
+            else "name one of them; of an app: capi-llm logs APP CLUSTER",
         )
     return layout(settings.state, identity.name).log(part)
 

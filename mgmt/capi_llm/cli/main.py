@@ -35,9 +35,7 @@ COMMANDS = {
     "kubeconfig": Entry(
         "kubeconfig", "Write the kubeconfig of cluster NAME to a file, or merge it into yours."
     ),
-    "logs": Entry(
-        "planes", "Log of PART of a sandbox: supervisor, etcd, kube-apiserver, capi-core and so on."
-    ),
+    "logs": Entry("logs", "Log of WHAT: a part of a sandbox, an app on CLUSTER, or its `autoscaler`."),
     "new-cluster": Entry(
         "clusters", "Make the workload cluster NAME with its apps, and wait until all of it is ready."
     ),

@@ -1,9 +1,8 @@
-"""Commands on management planes: bootstrap, destroy, planes, logs, version."""
+"""Commands on management planes: bootstrap, destroy, planes, version."""
 
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import click
 
@@ -166,30 +165,6 @@ def use_plane(state: State, name: str) -> None:
 
 
 @click.command()
-@click.argument("part", shell_complete=names.parts)
-@click.option("-f", "--follow", is_flag=True, help="Go on as new lines come.")
-@click.option(
-    "--tail", type=click.IntRange(min=0), default=200, show_default=True, help="Lines from the end."
-)
-@plane_name
-@pass_state
-def logs(state: State, part: str, follow: bool, tail: int) -> None:
-    """Log of PART of a sandbox: supervisor, etcd, kube-apiserver, capi-core and so on.
-
-    PART `audit` is the API server's own record of every write.
-    """
-    from capi_llm import plane
-    from capi_llm.sandbox.logs import lines
-    from capi_llm.support.redact import Redactor
-
-    with plane.connected(state.settings, state.plane) as here:
-        path: Path = plane.log_path(state.settings, here.identity, part)
-    for line in lines(path, tail=tail, follow=follow):
-        # The API server quotes in it what it has refused.
-        click.echo(Redactor().text(line) if part == "audit" else line)
-
-
-@click.command()
 @output("table", "json", "yaml")
 def version(output: str) -> None:
     """Versions of capi-llm and of what it installs."""
@@ -200,4 +175,4 @@ def version(output: str) -> None:
         data({"apiVersion": versions.API_VERSION, "versions": found}, output)
 
 
-COMMANDS = (bootstrap, destroy, planes, logs, version)
+COMMANDS = (bootstrap, destroy, planes, version)

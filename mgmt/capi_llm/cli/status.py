@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from capi_llm import versions
 from capi_llm.cli import names
-from capi_llm.cli.console import coloured, columns, data
+from capi_llm.cli.console import coloured, columns, data, took
 from capi_llm.cli.options import State, namespace, output, pass_state, plane_name
 
 if TYPE_CHECKING:
     from capi_llm.apps.fleet.overview import FleetView
+    from capi_llm.clusters.autoscaler import Decision
     from capi_llm.errors import CapiLlmError
     from capi_llm.live import Scene
 
@@ -30,7 +33,8 @@ def status(
 ) -> int | None:
     """How the management plane and its clusters are: one verdict, then a tree.
 
-    With NAME, of that cluster only. With --verbose, also what Fleet says of each bundle on them.
+    With NAME, of that cluster only, and what its autoscaler decided last. With --verbose,
+    also what Fleet says of each bundle on them.
     """
     from capi_llm import live
     from capi_llm.cli import scene as scenes
@@ -44,14 +48,19 @@ def status(
     if name and scene.plane.serves_clusters and not scene.clusters:
         raise _unknown(state, name, namespace)
     fleet = _fleet(state, scene) if state.verbose else ()
+    decided = _decided(state, scene) if name else {}
     if output != "table":
         found = scenes.as_json(scene)
         if state.verbose:
             found["fleet"] = [view.as_json() for view in fleet]
+        for view in found["clusters"]:
+            decision = decided.get((view["namespace"], view["name"]))
+            view |= {"autoscaler": vars(decision)} if decision else {}
         data(found, output)
     else:
         lines = scenes.lines(scene, everything=everything)
         lines += [line for view in fleet for line in trees.lines(view.node())]
+        lines += [f"Autoscaler, {_ago(decision.time)} ago: {decision}" for decision in decided.values()]
         click.echo("\n".join(map(coloured, lines)))
     return None
 
@@ -64,6 +73,29 @@ def _fleet(state: State, scene: Scene) -> tuple[FleetView, ...]:
         return ()
     with plane.connected(state.settings, state.plane) as here:
         return overview.look(here.api(), {(view.namespace, view.name) for view in scene.clusters})
+
+
+def _ago(time: str) -> str:
+    moment = datetime.datetime.fromisoformat(time)
+    return took(max(0.0, (datetime.datetime.now(datetime.UTC) - moment).total_seconds()))
+
+
+def _decided(state: State, scene: Scene) -> dict[tuple[str, str], Decision]:
+    """What the autoscaler of each cluster decided last; nothing of one that can not be asked just now."""
+    from capi_llm import plane
+    from capi_llm.clusters import autoscaler, workload
+    from capi_llm.errors import CapiLlmError
+
+    found = {}
+    with plane.connected(state.settings, state.plane) as here:
+        for view in scene.clusters:
+            with (
+                contextlib.suppress(CapiLlmError),
+                workload.connected(here.api(), view.name, view.namespace, retry_for=0) as api,
+            ):
+                if (decision := autoscaler.last_decision(api)) is not None:
+                    found[view.namespace, view.name] = decision
+    return found
 
 
 def _unknown(state: State, name: str, namespace: str | None) -> CapiLlmError:

@@ -55,6 +55,12 @@ def of_cluster(api: Api, name: str, namespace: str = "default") -> list[Event]:
     return sorted(found, key=lambda event: event.time)
 
 
+def of_source(api: Api, source: str) -> list[Event]:
+    """Events that the component ``source`` has written, in every namespace, newest last."""
+    found = api.list(EVENTS, field_selector=f"source={source}")
+    return sorted(map(_event, found), key=lambda event: event.time)
+
+
 def everywhere(api: Api) -> list[Event]:
     """Every event of every namespace, newest last."""
     return sorted(map(_event, api.list(EVENTS)), key=lambda event: event.time)

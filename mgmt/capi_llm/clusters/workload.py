@@ -16,9 +16,14 @@ from capi_llm.waiting import Cancel
 
 @contextlib.contextmanager
 def connected(
-    management: Api, name: str, namespace: str = "default", *, cancel: Cancel | None = None
+    management: Api,
+    name: str,
+    namespace: str = "default",
+    *,
+    retry_for: float = 10.0,
+    cancel: Cancel | None = None,
 ) -> Iterator[Api]:
-    """The API server of a cluster, by the kubeconfig in its Secret.
+    """The API server of a cluster, by the kubeconfig in its Secret; ``retry_for`` (seconds) as for any.
 
     Raises NotFound where there is no such cluster, or no kubeconfig of it yet.
     """
@@ -26,7 +31,7 @@ def connected(
     with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
         path = Path(folder) / "kubeconfig"
         files.write(path, text)
-        with Api.from_kubeconfig(path, cancel=cancel) as api:
+        with Api.from_kubeconfig(path, retry_for=retry_for, cancel=cancel) as api:
             try:
                 yield api
             except Unavailable as error:
