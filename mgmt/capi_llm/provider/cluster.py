@@ -27,6 +27,8 @@ def reconcile(world: World, ref: Ref) -> float | None:
     cluster = world.cluster(obj)
     if cluster is None or mine is None or cluster["metadata"]["uid"] != mine["uid"]:
         return None
+    if deleting(cluster):
+        return None  # its control plane may be gone already, and gets no second one
     world.hold(ref, obj)
     port = reserve(world, cluster).ports["kube-apiserver"]
     world.set_spec(ref, obj, {"controlPlaneEndpoint": {"host": LOOPBACK, "port": port}})

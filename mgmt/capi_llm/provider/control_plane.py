@@ -32,6 +32,8 @@ def reconcile(world: World, ref: Ref) -> float | None:
     cluster, mine = world.cluster(obj), owner(obj, "Cluster")
     if cluster is None or mine is None or cluster["metadata"]["uid"] != mine["uid"]:
         return None
+    if deleting(cluster) and world.workloads.find(mine["uid"]) is None:
+        return None  # nothing is begun any more
     world.hold(ref, obj)
     workload = reserve(world, cluster)
     status = bring_up(world.workloads, workload)
