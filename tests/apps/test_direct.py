@@ -24,11 +24,6 @@ pytestmark = pytest.mark.sandbox
 
 
 @pytest.fixture
-def helm(sandbox: Sandbox, tmp_path: Path) -> Helm:
-    return Helm(executables.paths(sandbox.settings)["helm"], tmp_path / "cache")
-
-
-@pytest.fixture
 def engine(sandbox: Sandbox, helm: Helm, namespace: str) -> Direct:
     return Direct(sandbox.api, sandbox.api, Target("demo", namespace), helm)
 
@@ -230,8 +225,9 @@ def test_conflicts_name_the_owner_and_its_fields_and_can_be_taken_over(
     assert "somebody owns .data.a" in str(caught.value)
     assert f"capi-llm apps apply demo {app.name} -n {namespace} --force-conflicts" in str(caught.value)
     assert since(sandbox, before) == [], "nothing is applied by halves"
-    with pytest.raises(Conflict):
-        engine.diff([release(newer)], force=False)
+    (conflict,) = [item for item in engine.diff([release(newer)]) if item.conflict]
+    assert (str(conflict.ref), conflict.conflict) == (f"ConfigMap {namespace}/one", "somebody owns .data.a")
+    assert not any(item.conflict for item in engine.diff([release(newer)], force=True))
     (done,) = engine.apply([release(newer)], force=True)
     assert sandbox.api.get(ref)["data"] == {"a": "2"}
     assert [item.action for item in done.objects] == ["configured", "configured"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from capi_llm import fields
@@ -12,7 +13,7 @@ from capi_llm.apps.bundle import Bundle
 from capi_llm.apps.engine import AppStatus, Delivered, Engine, Release
 from capi_llm.errors import CapiLlmError, Refused, TimedOut
 from capi_llm.kube.client import Api
-from capi_llm.waiting import Status, Waiter, Wakeup, failed, pending, ready, until
+from capi_llm.waiting import Status, Waiter, Wakeup, failed, look, pending, ready, until
 
 Hear = Callable[[Sequence[AppStatus]], None]
 
@@ -44,7 +45,7 @@ def deliver(
     levels = [list(releases)] if engine.name == "fleet" else by_level(releases)
     deadline = time.monotonic() + wait.timeout
     apps = [release.app for release in releases]
-    with engine.watching() as bell:
+    with _Eyes(engine) as eyes:
         for number, level in enumerate(levels):
             done += engine.apply(level, force=force)
             later = [release for other in levels[number + 1 :] for release in other]
@@ -52,7 +53,7 @@ def deliver(
             names = [name for name in apps if name in needed] if later else apps
             if later or to_end:
                 left = replace(wait, timeout=max(0.0, deadline - time.monotonic()))
-                _until(engine, names, apps, left, bell)
+                _until(engine, names, apps, left, eyes)
     return done
 
 
@@ -75,12 +76,32 @@ def until_ready(engine: Engine, apps: Sequence[str], wait: Wait) -> list[AppStat
     """
     if not apps:
         return []
-    with engine.watching() as bell:
-        return _until(engine, apps, apps, wait, bell)
+    with _Eyes(engine) as eyes:
+        return _until(engine, apps, apps, wait, eyes)
+
+
+class _Eyes:
+    """Watches, opened when a first look without them did not do."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stack = ExitStack()
+        self._bell: Wakeup | None = None
+
+    def __enter__(self) -> _Eyes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def bell(self) -> Wakeup:
+        if self._bell is None:
+            self._bell = self._stack.enter_context(self._engine.watching())
+        return self._bell
 
 
 def _until(
-    engine: Engine, needed: Sequence[str], shown: Sequence[str], wait: Wait, bell: Wakeup
+    engine: Engine, needed: Sequence[str], shown: Sequence[str], wait: Wait, eyes: _Eyes
 ) -> list[AppStatus]:
     """Wait until those of ``shown`` that are ``needed`` are ready; those that are brought already count."""
     latest: list[AppStatus] = []
@@ -93,6 +114,9 @@ def _until(
         return verdict([state for state in states if state.app in needed and (state.delivered or not early)])
 
     early = set(needed) != set(shown)
+    if look(probe).ready:
+        return latest
+    bell = eyes.bell()
     try:
         until(
             probe,

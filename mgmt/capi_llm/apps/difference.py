@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from capi_llm.apps.engine import Difference
-from capi_llm.errors import NotFound
+from capi_llm.errors import Conflict, NotFound
 from capi_llm.kube.apply import MANAGER
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import Change, changed_paths, changes
@@ -30,7 +30,7 @@ def of_objects(
 ) -> list[Difference]:
     """One Difference per object, unchanged ones included; with ``only_missing`` those that are not there.
 
-    Raises what the server refuses, Conflict without ``force`` where others own a field.
+    Raises what the server refuses, but for fields that others own: a Difference tells of these.
     """
 
     def one(obj: Object) -> Difference | None:
@@ -50,11 +50,16 @@ def of_objects(
             return None
         if in_place(live, obj, manager=MANAGER):
             return Difference(app, ref, "none")
-        trial = api.server_side_apply(ref, obj, manager=MANAGER, force=force, dry_run=True)
+        conflict = ""
+        try:
+            trial = api.server_side_apply(ref, obj, manager=MANAGER, force=force, dry_run=True)
+        except Conflict as error:
+            conflict = error.why
+            trial = api.server_side_apply(ref, obj, manager=MANAGER, dry_run=True)
         if not changed_paths(live, trial, manager=MANAGER, status="status" in obj):
             return Difference(app, ref, "none")
         found = changes(live, trial)
-        return Difference(app, ref, "change", _masked(found) if resource == SECRETS else found)
+        return Difference(app, ref, "change", _masked(found) if resource == SECRETS else found, conflict)
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="diff") as pool:
         return [item for item in pool.map(one, objects) if item is not None]

@@ -68,6 +68,7 @@ class Direct:
         self._before = before
         self._cancel = cancel or Cancel()
         self._facts: dict[Place, Facts] = {}
+        self._versions: dict[Place, str] = {}
         self._informers: dict[Place, Informers] = {}
 
     def render(self, releases: Sequence[Release]) -> list[Rendered]:
@@ -274,7 +275,7 @@ class Direct:
     def _facts_of(self, place: Place) -> Facts:
         if place not in self._facts:
             api = self._sites[place].api
-            self._facts[place] = Facts(api.server_version(), rendering.served(api))
+            self._facts[place] = Facts(self._version(place), rendering.served(api))
         return self._facts[place]
 
     def _key(self, release: Release) -> str:
@@ -292,8 +293,9 @@ class Direct:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def _version(self, place: Place) -> str:
-        known = self._facts.get(place)
-        return known.version if known else self._sites[place].api.server_version()
+        if place not in self._versions:
+            self._versions[place] = self._sites[place].api.server_version()
+        return self._versions[place]
 
     def _site(self, bundle: Bundle) -> Site:
         return self._sites[bundle.place]

@@ -76,12 +76,16 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Difference:
-    """What an apply would do to one object, told by the server's dry run."""
+    """What an apply would do to one object, told by the server's dry run.
+
+    ``conflict`` says who owns which fields where the apply would be refused for that.
+    """
 
     app: str
     ref: Ref
     action: Literal["create", "change", "delete", "none"]
     changes: tuple[Change, ...] = ()
+    conflict: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,7 @@ class Engine(Protocol):
         """What :meth:`apply` would apply. Writes nothing."""
 
     def diff(self, releases: Sequence[Release], *, force: bool = False) -> Sequence[Difference]:
-        """What :meth:`apply` would change, unchanged objects included. Writes nothing.
-
-        Raises Conflict as it would.
-        """
+        """What :meth:`apply` would change, unchanged objects included. Writes nothing."""
 
     def apply(self, releases: Sequence[Release], *, force: bool = False) -> Sequence[Delivered]:
         """Bring ``releases``; other apps stay. With ``force``, fields that others own are taken over.

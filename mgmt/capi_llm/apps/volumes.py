@@ -6,6 +6,7 @@ A simulated pod writes nothing; what counts is that its claim is bound, as the s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from capi_llm import versions
 from capi_llm.errors import Conflict
@@ -13,25 +14,26 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Ref, Resource
 
 VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 SIMULATED = f"{versions.GROUP}/simulated"
 
 
 def simulate(api: Api, objects: Sequence[Object]) -> None:
-    """Have a volume for each claim among ``objects``; one whose claim is gone is made anew."""
+    """Have a volume for each claim among ``objects``; one whose claim is another by now is freed for it."""
     for claim in objects:
-        if claim["kind"] != "PersistentVolumeClaim" or claim["apiVersion"] != "v1":
+        if claim["kind"] != CLAIMS.kind or claim["apiVersion"] != CLAIMS.api_version:
             continue
         wanted = _volume(claim)
         ref = Ref(VOLUMES, wanted["metadata"]["name"])
         live = api.find(ref)
-        if live is not None and (live.get("status") or {}).get("phase") in ("Released", "Failed"):
-            api.delete(ref, uid=live["metadata"]["uid"])
-            live = None
         if live is None:
-            try:
+            with suppress(Conflict):
                 api.create(VOLUMES, wanted)
-            except Conflict:  # the one before is still on its way out; the next apply makes it
-                continue
+            continue
+        bound = (live["spec"].get("claimRef") or {}).get("uid")
+        now = api.find(CLAIMS.ref(claim))
+        if bound and (now is None or now["metadata"]["uid"] != bound):
+            api.merge_patch(ref, {"spec": {"claimRef": {"uid": None, "resourceVersion": None}}})
 
 
 def _volume(claim: Object) -> Object:
@@ -49,7 +51,7 @@ def _volume(claim: Object) -> Object:
             "hostPath": {"path": "/simulated"},
             "claimRef": {
                 "apiVersion": "v1",
-                "kind": "PersistentVolumeClaim",
+                "kind": CLAIMS.kind,
                 "namespace": metadata["namespace"],
                 "name": metadata["name"],
             },

@@ -121,6 +121,8 @@ def _lines(found: Sequence[Difference]) -> list[str]:
             continue
         lines.append(f"{_SIGNS[item.action]} {item.ref}: {_WORDS[item.action]}")
         lines += [f"    {change.path}: {value(change.old)} → {value(change.new)}" for change in item.changes]
+        if item.conflict:
+            lines.append(f"    refused without --force-conflicts: {item.conflict}")
         if item.action == "change" and not item.changes:
             lines.append("    only whose fields they are")
     counts = {
@@ -146,6 +148,7 @@ def _as_json(item: Difference) -> dict[str, Any]:
         "namespace": item.ref.namespace or "",
         "name": item.ref.name,
         "action": item.action,
+        "conflict": item.conflict,
         "changes": [{"path": change.path, "old": change.old, "new": change.new} for change in item.changes],
     }
 

@@ -1,0 +1,32 @@
+"""A workload cluster for the tests of apps: the session's sandbox itself, behind a Cluster object.
+
+Its API server, controllers and simulated node are as real as those of a KWOK cluster, and are there.
+"""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from capi_llm.apps.helm import Helm
+from capi_llm.kube.resources import CLUSTERS, SECRETS
+from capi_llm.sandbox import executables
+from sandboxes import Sandbox
+
+
+@pytest.fixture
+def helm(sandbox: Sandbox, tmp_path: Path) -> Helm:
+    return Helm(executables.paths(sandbox.settings)["helm"], tmp_path / "cache")
+
+
+@pytest.fixture
+def cluster(sandbox: Sandbox, namespace: str) -> str:
+    """The name of a Cluster in ``namespace`` whose kubeconfig leads to the sandbox's own API server."""
+    name = "demo"
+    text = base64.b64encode(sandbox.kubeconfig.read_bytes()).decode()
+    sandbox.api.create(SECRETS, {"metadata": {"name": f"{name}-kubeconfig", "namespace": namespace},
+                                 "data": {"value": text}})  # fmt: skip
+    sandbox.api.create(CLUSTERS, {"metadata": {"name": name, "namespace": namespace}, "spec": {}})
+    return name
