@@ -10,7 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import applying, forwarding, latency, looking, machine, many, memory, report, startup
+from benchmarks import (
+    applying,
+    delivering,
+    forwarding,
+    latency,
+    looking,
+    machine,
+    many,
+    memory,
+    report,
+    startup,
+)
 from benchmarks.measure import Findings
 from benchmarks.place import QUICK, Place, Sizes, place
 from capi_llm import versions
@@ -20,6 +31,7 @@ from capi_llm.settings import Settings
 BENCHMARKS: dict[str, Callable[[Place], Findings]] = {
     "help": startup.measure,
     "apply": applying.measure,
+    "apps": delivering.measure,
     "status": looking.measure,
     "wait": latency.measure,
     "clusters": many.measure,

@@ -42,17 +42,19 @@ def bring(
     wanted = names if names is not None else state.settings.apps
     if wanted is not None and not set(wanted) - {NONE}:
         return
+    where = f"Cluster {namespace}/{name}"
     try:
         with stack.opened(state.settings, here.identity.kind, here.api(), name, namespace) as apps:
             if not any(takes_pods(node) for node in apps.workload.list(NODES)):
-                state.console.say("It has no workers: once there are some, capi-llm apps apply brings apps.")
+                later = f"once there are some, capi-llm apps apply {name} brings apps"
+                state.console.say(f"{where} has no workers: {later}.")
                 return
             releases = apps.choose(wanted or (), with_needs=True)
             deliver(state, apps, releases, force=False, wait=True, timeout=timeout)
     except stack.CanNotHaveApps as error:
         if names is not None:
             raise
-        state.console.say(f"It has no apps: {error.why}.")
+        state.console.say(f"{where} has no apps: {error.why}.")
 
 
 def bring_all(
