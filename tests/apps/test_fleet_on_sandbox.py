@@ -184,7 +184,7 @@ def test_a_wait_follows_what_fleet_says_until_it_is_ready(
     assert messages[0] == "the newest change is not seen by Fleet yet"
     assert messages[1].startswith("WaitApplied on cluster fleet-default/w1")
     assert messages[2].startswith("NotReady on cluster fleet-default/w1: Deployment llm/gpu")
-    assert messages[3] == "ready on 1 of 1 clusters"
+    assert messages[-1] == "ready on 1 of 1 clusters"
 
 
 def test_what_can_not_get_ready_ends_a_wait(
