@@ -76,7 +76,7 @@ def test_from_nothing_to_nothing(sandbox: Sandbox, commands: Commands, namespace
 
     # Naming one brings what it needs too.
     done = commands.run("apply", web)
-    assert "2 apps are ready; 2 objects of 2 apps were written" in done.stderr
+    assert "2 apps ready: of 2 apps, 2 objects written or deleted" in done.stderr
     assert done.stdout == ""
     listed = json.loads(commands.run("list", "-o", "json").stdout)
     assert listed["cluster"] == {"name": "demo", "namespace": namespace, "delivery": "direct"}
@@ -92,7 +92,7 @@ def test_from_nothing_to_nothing(sandbox: Sandbox, commands: Commands, namespace
 
     before = log.stat().st_size
     again = commands.run("apply")
-    assert "2 apps are ready; nothing was changed." in again.stderr
+    assert "2 apps ready: nothing was changed." in again.stderr
     assert commands.run("diff", "--exit-code").stdout == "Diff: 2 unchanged.\n"
     commands.run("wait")
     assert [item for item in writes(log, agent="capi-llm/", after=before) if "/leases" not in item.uri] == []
@@ -187,10 +187,10 @@ def test_the_shipped_apps_on_a_kwok_cluster(sandbox: Sandbox, namespace: str) ->
     """One command from nothing to a cluster with its apps ready; run again, it writes nothing."""
     made = sandbox.cli("new-cluster", "llm", "-n", namespace, "--workers", "1..3", "--apps", "openwebui")
     assert "✓ openwebui" in made.stderr
-    assert "3 apps are ready" in made.stderr, "what it needs came too"
+    assert "3 apps ready" in made.stderr, "what it needs came too"
     before = sandbox.ctx.sandbox.audit_log.stat().st_size
     again = sandbox.cli("new-cluster", "llm", "-n", namespace, "--workers", "1..3", "--apps", "openwebui")
-    assert "3 apps are ready; nothing was changed." in again.stderr
+    assert "3 apps ready: nothing was changed." in again.stderr
     assert writes(sandbox.ctx.sandbox.audit_log, agent="capi-llm/", after=before) == []
 
     listed = json.loads(sandbox.cli("apps", "list", "llm", "-n", namespace, "-o", "json").stdout)
@@ -209,6 +209,6 @@ def test_the_shipped_apps_on_a_kwok_cluster(sandbox: Sandbox, namespace: str) ->
     assert unknown.returncode == 2
     assert "did you mean 'ollama'" in unknown.stderr
     late = sandbox.cli("apps", "apply", "llm", "-n", namespace, "--timeout", "60s", "--no-wait", "ollama")
-    assert "4 apps" not in late.stderr
+    assert "5 apps" not in late.stderr
     none = sandbox.cli("new-cluster", "llm", "-n", namespace, "--apps", "none")
-    assert "apps are" not in none.stderr
+    assert "apps ready" not in none.stderr

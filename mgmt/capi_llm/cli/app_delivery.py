@@ -212,8 +212,13 @@ def _summary(state: State, done: Sequence[Delivered], wait: bool) -> None:
 
     changed = [item for item in done if item.writes]
     if changed:
-        what = f"{sum(item.writes for item in changed)} objects of {len(changed)} apps were written"
+        writes = sum(item.writes for item in changed)
+        what = f"of {_count(len(changed), 'app')}, {_count(writes, 'object')} written or deleted"
     else:
         what = "nothing was changed"
-    text = f"{len(done)} apps are {'ready' if wait else 'delivered'}; {what}."
+    text = f"{_count(len(done), 'app')} {'ready' if wait else 'delivered'}: {what}."
     state.console.mark(ready(), text)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,157 @@
+"""Charts of a repository: pulled once, kept by their bytes, checked by the bundle's own schema."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import ipaddress
+import json
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from charts import config, make, release
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from capi_llm.apps import fleetfile
+from capi_llm.apps.bundle import Bundle
+from capi_llm.apps.helm import Facts, Helm
+from capi_llm.errors import BadInput, CapiLlmError
+from capi_llm.sandbox import executables
+from capi_llm.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    return executables.one(Settings.from_environment(), "helm")
+
+
+class Repository:
+    """A chart repository at ``https://127.0.0.1``, of the files in ``folder``; counts what is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.asked: list[str] = []
+        asked = self.asked
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def __init__(self, *arguments: object) -> None:
+                super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
+
+            def log_message(self, format: str, *arguments: object) -> None:
+                asked.append(self.path)
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"https://127.0.0.1:{self.server.server_port}"
+        self.certificate = folder.parent / "ca.pem"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(_certificate(self.certificate))
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def _certificate(path: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(made.public_bytes(pem) + key.private_bytes(pem, *plain))
+    return path
+
+
+@pytest.fixture
+def repository(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    found = Repository(folder)
+    monkeypatch.setenv("SSL_CERT_FILE", str(found.certificate))
+    publish(program, found, tmp_path, a="1")
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def publish(program: Path, repository: Repository, tmp_path: Path, **data: str) -> None:
+    text = (
+        config("theirs", **data)
+        + "---\n"
+        + config("size").replace("data: {}", "data: {n: '{{ .Values.n }}'}")
+    )
+    chart = make(tmp_path / "source", "theirs", {"c": text})
+    (chart.folder / "values.yaml").write_text("n: 1\n")
+    for command in (["package", chart.folder, "-d", repository.folder], ["repo", "index", repository.folder]):
+        subprocess.run([program, *command], check=True, capture_output=True)
+
+
+def bundle(folder: Path, repository: Repository, version: str = "0.1.0", *, schema: object = None) -> Bundle:
+    folder.mkdir(exist_ok=True)
+    helm = {"chart": "theirs", "repo": repository.url, "version": version}
+    (folder / "fleet.yaml").write_text(json.dumps({"name": "theirs", "helm": helm}))
+    if schema:
+        (folder / "values.schema.json").write_text(json.dumps(schema))
+    return fleetfile.read(folder)
+
+
+def test_pulled_once_and_known_by_its_bytes(program: Path, repository: Repository, tmp_path: Path) -> None:
+    helm, own = Helm(program, tmp_path / "cache"), bundle(tmp_path / "theirs", repository)
+    assert "name: theirs" in helm.template(release(own), Facts())
+    asked = len(repository.asked)
+    assert asked >= 2
+    helm.template(release(own), Facts())
+    assert len(repository.asked) == asked, "the second time from the cache"
+    assert "name: theirs" in Helm(program, tmp_path / "cache", offline=True).template(release(own), Facts())
+
+    # Half of it is not it: it is pulled again, and is the same.
+    (archive,) = (tmp_path / "cache" / "charts").glob("*.tgz")
+    archive.write_bytes(archive.read_bytes()[:50])
+    helm.template(release(own), Facts())
+    assert len(repository.asked) > asked
+
+    # The same version with other bytes is refused.
+    publish(program, repository, tmp_path, a="2")
+    archive.unlink()
+    with pytest.raises(CapiLlmError, match=r"chart theirs 0.1.0 from .* is not what it was .*SHA-256"):
+        helm.template(release(own), Facts())
+
+
+def test_what_can_not_be_had(program: Path, repository: Repository, tmp_path: Path) -> None:
+    with pytest.raises(CapiLlmError, match=r"is not in the cache.*the network is not to be used"):
+        Helm(program, tmp_path / "cache", offline=True).template(
+            release(bundle(tmp_path / "a", repository)), Facts()
+        )
+    helm = Helm(program, tmp_path / "cache")
+    with pytest.raises(CapiLlmError, match=r"chart theirs 9.9.9 .* can not be had") as caught:
+        helm.template(release(bundle(tmp_path / "b", repository, "9.9.9")), Facts())
+    assert "fleet.yaml:1: helm" in str(caught.value)
+
+
+def test_its_values_are_checked_by_the_schema_of_the_bundle(
+    program: Path, repository: Repository, tmp_path: Path
+) -> None:
+    schema = {"type": "object", "additionalProperties": False, "properties": {"n": {"type": "integer"}}}
+    own = bundle(tmp_path / "theirs", repository, schema=schema)
+    helm = Helm(program, tmp_path / "cache")
+    assert "n: '2'" in helm.template(release(own, n=2), Facts())
+    with pytest.raises(BadInput, match="the value does not fit app theirs: Additional property m"):
+        helm.template(release(own, m=2), Facts())
