@@ -271,6 +271,12 @@ BAD_FILES = [
     ("parts: {executables: {etdc: /x}}", "'parts.executables.etdc'", "'parts.executables.etcd'?"),
     ("host: {networks: 10.0.0.0/8}", "host.networks: '10.0.0.0/8' is not a list", "[10.0.0.0/8]"),
     ("host: {networks: [10.0.0.0/8, x]}", "host.networks[1]: 'x' is not a network", "192.168.0.0/16"),
+    ("apps: {wanted: ollama}", "apps.wanted: 'ollama' is not a list", "[ollama, litellm]"),
+    ("apps: {wanted: [Ollama]}", "apps.wanted[0]: 'Ollama'", "use 'ollama'"),
+    ("apps:\n  values:\n    ollama: 1", "capi-llm.yaml:3: apps.values.ollama: it has to be", "word: value"),
+    ("apps: {delivery: fleeet}", "apps.delivery: delivery 'fleeet' is not known", "did you mean 'fleet'?"),
+    ("apps: {bundleDir: 1}", "apps.bundleDir: 1 is read as a number", "'1'"),
+    ("apps: {openaiApiKey: hunter2}", "capi-llm.yaml:2: apps.openaiApiKey: a secret", "OPENAI_API_KEY"),
     ("management: {name: A}", "management.name: 'A'", "use 'a'"),
     ("rancher: {version: v2.12.3}", "rancher.version: Rancher 'v2.12.3' is not supported", "use v2.13.0"),
     ("rancher: {version: latest}", "rancher.version: 'latest' is not a version", "use v2.13.0"),
@@ -293,10 +299,33 @@ def test_a_bad_file_is_refused_with_the_place_and_the_fix(here: Path, text: str,
     assert "hunter2" not in str(caught.value)
 
 
+def test_apps_and_keys_of_providers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (load().apps, load().app_values, load().delivery) == (None, {}, "")
+    (here / "capi-llm.yaml").write_text(
+        f"{HEAD}apps:\n  wanted: [ollama]\n  values: {{ollama: {{scale: {{min: 2}}}}}}\n  delivery: direct\n"
+    )
+    found = load()
+    assert (found.apps, found.delivery) == (("ollama",), "direct")
+    assert found.app_values == {"ollama": {"scale": {"min": 2}}}
+    assert found.app_values_at == "capi-llm.yaml:4: apps.values"
+    monkeypatch.setenv("CAPI_LLM_APPS", "litellm, openwebui")
+    assert load().apps == ("litellm", "openwebui")
+    # Other programs use these too: what is in them is nobody's mistake here.
+    monkeypatch.setenv("OPENAI_API_KEY", "x")
+    assert {name: key.reveal() for name, key in load().provider_keys.items()} == {"OPENAI_API_KEY": "x"}
+    assert "'x'" not in repr(load().provider_keys)
+
+
 def test_every_setting_of_the_file_has_a_test_that_it_is_refused() -> None:
     wrong = " ".join(what + fix for _, what, fix in BAD_FILES)
     sections = {setting.path for setting in SETTINGS if not setting.path.startswith("parts.executables.")}
-    same_check = {"folders.cache", "folders.kubeconfigs", "parts.dir", "ngrok.authtoken"}
+    same_check = {
+        "folders.cache",
+        "folders.kubeconfigs",
+        "parts.dir",
+        "ngrok.authtoken",
+        "apps.deepseekApiKey",
+    }
     assert {path for path in sections - same_check if path not in wrong} == set()
 
 

@@ -12,7 +12,7 @@ from charts import config, make, server
 
 from audit import writes
 from capi_llm.apps.helm import Helm
-from capi_llm.kube.resources import CLUSTER_CLASSES, CONFIGMAPS, DEPLOYMENTS, NAMESPACES, SECRETS, Ref
+from capi_llm.kube.resources import CLUSTER_CLASSES, CONFIGMAPS, CRDS, DEPLOYMENTS, NAMESPACES, SECRETS, Ref
 from capi_llm.sandbox import executables
 from sandboxes import Sandbox
 
@@ -140,6 +140,19 @@ def test_what_can_not_be_is_refused(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert [item for item in writes(log, agent="capi-llm/", after=before) if "/leases" not in item.uri] == []
+
+
+def test_fleet_is_asked_for_before_anything_is_made(
+    sandbox: Sandbox, commands: Commands, namespace: str, tmp_path: Path
+) -> None:
+    settings = tmp_path / "capi-llm.yaml"
+    settings.write_text("apiVersion: capi-llm.dev/v1alpha1\napps: {delivery: fleet}\n")
+    if sandbox.api.find(Ref(CRDS, "bundles.fleet.cattle.io")) is not None:
+        pytest.skip("another test has brought Fleet's kinds")
+    refused = commands.run("apply", "--config", str(settings), check=False)
+    assert refused.returncode in (1, 3)
+    assert "Fleet" in refused.stderr
+    assert sandbox.api.find(Ref(CONFIGMAPS, "conf", namespace)) is None
 
 
 def test_helm_installs_the_chart_of_all_apps(

@@ -12,7 +12,9 @@ from capi_llm.apps import catalogue, delivery, secrets, volumes
 from capi_llm.apps import releases as making
 from capi_llm.apps.bundle import Bundle
 from capi_llm.apps.direct import Before, Direct
-from capi_llm.apps.engine import Engine, Release, Target
+from capi_llm.apps.engine import ENGINES, Engine, Engines, Release, Target
+from capi_llm.apps.fleet import engine as fleet
+from capi_llm.apps.fleet.registration import require_fleet
 from capi_llm.apps.helm import Helm
 from capi_llm.apps.releases import Said
 from capi_llm.clusters import workload
@@ -44,6 +46,9 @@ class Stack:
     bundles: tuple[Bundle, ...]
     releases: tuple[Release, ...]
     engine: Engine
+    direct: Direct
+    """Whichever engine delivers: it knows the objects in the workload cluster."""
+
     helm: Helm
 
     def choose(self, names: Iterable[str], *, with_needs: bool = False) -> tuple[Release, ...]:
@@ -67,6 +72,9 @@ class Stack:
         own = [release for release in releases if release.bundle.place == "workload"]
         namespaces.ensure(self.workload, namespaces.objects(own, ()))
         written = secrets.ensure(self.workload, own, self.settings.provider_keys)
+        if self.kind == "sandbox" and self.engine.name != "direct":
+            for rendered in self.direct.render(own):
+                volumes.simulate(self.workload, rendered.objects)
         delivery.record(self.management, self.cluster, self.engine.name)
         return written
 
@@ -113,8 +121,11 @@ def opened(
         check_fit(api, cluster)
         found = secrets.of_cluster(api, fitting, settings.provider_keys)
         said = Said(said.settings, found, said.where, said.files, said.sets)
-        chosen = delivery.choose(cluster, "direct" if settings.delivery == "direct" else None)
-        assert chosen == "direct"
+        direct = Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel)
+        engine: Engine = direct
+        if delivery.choose(cluster, _named(settings.delivery)) == "fleet":
+            require_fleet(management)
+            engine = fleet.for_cluster(management, cluster, workload=api)
         yield Stack(
             settings,
             kind,
@@ -124,9 +135,14 @@ def opened(
             target,
             bundles,
             making.of(fitting, kind, target, said, helm.set),
-            Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel),
+            engine,
+            direct,
             helm,
         )
+
+
+def _named(said: str) -> Engines | None:
+    return next((name for name in ENGINES if name == said), None)
 
 
 def _beforehand(kind: str) -> Before:

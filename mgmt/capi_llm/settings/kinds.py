@@ -22,8 +22,8 @@ _FALSE = {"0", "false", "no", "off"}
 PLANE_KINDS = ("sandbox",)
 """Kinds of management planes in this version; each has a recipe in ``plane.RECIPES``."""
 
-DELIVERIES = ("direct",)
-"""How apps come to clusters, in this version."""
+DELIVERIES = ("direct", "fleet")
+"""How apps come to clusters."""
 
 Check = Callable[[Any, str], Any]
 

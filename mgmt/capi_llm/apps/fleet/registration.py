@@ -27,7 +27,7 @@ def require_fleet(api: Api) -> None:
         raise PrerequisiteMissing(
             "this plane has no Fleet",
             why=f"there is no CustomResourceDefinition {BUNDLES}",
-            fix="install Fleet, or use --engine direct",
+            fix="install Fleet, or deliver directly (apps.delivery)",
         )
 
 
