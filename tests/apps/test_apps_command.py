@@ -76,7 +76,7 @@ def test_from_nothing_to_nothing(sandbox: Sandbox, commands: Commands, namespace
 
     # Naming one brings what it needs too.
     done = commands.run("apply", web)
-    assert "2 apps ready: of 2 apps, 2 objects written or deleted" in done.stderr
+    assert "2 apps ready: 2 objects changed" in done.stderr
     assert done.stdout == ""
     listed = json.loads(commands.run("list", "-o", "json").stdout)
     assert listed["cluster"] == {"name": "demo", "namespace": namespace, "delivery": "direct"}

@@ -213,7 +213,8 @@ def _summary(state: State, done: Sequence[Delivered], wait: bool) -> None:
     changed = [item for item in done if item.writes]
     if changed:
         writes = sum(item.writes for item in changed)
-        what = f"of {_count(len(changed), 'app')}, {_count(writes, 'object')} written or deleted"
+        where = "" if len(changed) == len(done) else f" of {_count(len(changed), 'app')}"
+        what = f"{_count(writes, 'object')}{where} changed"
     else:
         what = "nothing was changed"
     text = f"{_count(len(done), 'app')} {'ready' if wait else 'delivered'}: {what}."
