@@ -20,7 +20,7 @@ LAYERS = (
     {"steps"},
     {"apps"},
     {"clusters"},
-    {"provider"},
+    {"gateway", "provider"},
     {"sandbox"},
     {"tools"},
     {"kube", "shell", "http"},

@@ -20,10 +20,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from capi_llm.errors import CapiLlmError, CommandFailed, PrerequisiteMissing, TimedOut
 from capi_llm.waiting import Cancel
+
+Child = subprocess.Popen[bytes]
+"""A program that was started and goes on."""
 
 _log = logging.getLogger(__name__)
 
@@ -106,57 +109,56 @@ def attach(argv: Sequence[str | Path], *, env: Mapping[str, str]) -> int:
 
     Ctrl-C goes to the command, which decides what it means. Raises PrerequisiteMissing.
     """
-    words = [str(word) for word in argv]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return subprocess.call(words, env=dict(env), preexec_fn=_default_interrupt)
-    except OSError as error:
-        raise PrerequisiteMissing(
-            f"{words[0]} can not be run",
-            why=error.strerror or str(error),
-            fix=f"install {Path(words[0]).name} and have it on PATH",
-        ) from error
+        return _opened(argv, env=env, preexec_fn=_default_interrupt).wait()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def detach(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def detach(argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> Child:
     """Start ``argv`` without a terminal, in a session of its own, so that it goes on when this process ends.
 
     What it prints goes to the end of ``log``, which has to be there. Raises PrerequisiteMissing.
     """
-    words = [str(word) for word in argv]
     with log.open("ab") as file:
-        try:
-            return subprocess.Popen(
-                words,
-                env=dict(env),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise PrerequisiteMissing(
-                f"{words[0]} can not be run", why=error.strerror or str(error)
-            ) from error
+        null = subprocess.DEVNULL
+        return _opened(argv, env=env, stdin=null, stdout=file, stderr=file, start_new_session=True)
+
+
+def beside(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> Child:
+    """Start ``argv`` in this process's own group; it prints where this one prints.
+
+    Its stdin ends when this process does, however that ends. Raises PrerequisiteMissing.
+    """
+    return _opened(argv, env=env, cwd=cwd, stdin=subprocess.PIPE)
+
+
+def end(child: Child, seconds: float) -> None:
+    """End ``child``, at once where it has not ended by itself ``seconds`` later."""
+    child.terminate()
+    try:
+        child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _start(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> subprocess.Popen[bytes]:
+def _start(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> Child:
+    pipe = subprocess.PIPE
+    return _opened(words, env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+
+
+def _opened(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None, cwd: Path | None = None, **options: Any
+) -> Child:
+    words = [str(word) for word in argv]
     try:
-        return subprocess.Popen(
-            words,
-            env=dict(env) if env is not None else None,
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        return subprocess.Popen(words, env=dict(env) if env is not None else None, cwd=cwd, **options)
     except OSError as error:
         if cwd is not None and not cwd.is_dir():
             raise CapiLlmError("the folder to work in does not exist", on=str(cwd)) from error

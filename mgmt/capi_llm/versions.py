@@ -73,6 +73,10 @@ BUNDLES = {
 }
 """What each bundle brings: the version of the chart that it refers to, or of the software in ours."""
 
+LITELLM = "1.106.2"
+"""The real LiteLLM behind a sandbox's simulated pods: the newest of the line of the bundle's image
+on PyPI (https://pypi.org/project/litellm/1.106.2). Also in setup.cfg, extra ``gateway``."""
+
 BUSYBOX = "1.37.0"
 """Image of local-path-storage's helper pods (https://hub.docker.com/_/busybox)."""
 

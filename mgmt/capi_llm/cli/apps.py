@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from capi_llm.apps.engine import AppStatus
 
 
+_WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet")
+
+
 @click.group()
 def apps() -> None:
     """The LLM apps on a workload cluster: list, render, diff, apply, wait, remove.
@@ -48,6 +51,8 @@ def list_apps(
         word = _state(item, "not delivered" if fits else f"not in {stack.kind}")
         rows.append(_row(bundle.name, item, word, bundle.version, bundle.namespace, fits))
     rows += [_row(app, states[app], _state(states[app], ""), "", "", False) for app in delivered]
+    if stack.kind == "sandbox":
+        _say_what_is_simulated(state, (namespace, cluster), rows)
     if output != "table":
         about = {"name": cluster, "namespace": namespace, "delivery": stack.engine.name}
         data({"apiVersion": versions.API_VERSION, "cluster": about, "apps": rows}, output)
@@ -59,11 +64,22 @@ def list_apps(
             row["state"],
             row["version"],
             row["namespace"],
-            row["message"] if row["delivered"] else "",
+            "; ".join(filter(None, (row["message"], row.get("simulated")))) if row["delivered"] else "",
         )
         for row in rows
     ]
     click.echo("\n".join(columns(table)))
+
+
+def _say_what_is_simulated(state: State, cluster: tuple[str, str], rows: list[dict[str, Any]]) -> None:
+    from capi_llm import plane
+    from capi_llm.sandbox.layout import layout
+    from capi_llm.sandbox.simulated import behind
+
+    sandbox = layout(state.settings.state, plane.choose_name(state.settings, state.plane))
+    for row in rows:
+        if any(part["kind"] in _WITH_PODS for part in row["parts"]):
+            row["simulated"] = behind(sandbox, cluster, (row["namespace"], row["name"]))
 
 
 def _state(item: AppStatus, otherwise: str) -> str:

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 _STARTED_SECONDS = 60.0
 """Longest wait for the process of --detach to listen."""
 
-_SIMULATED = (
-    "The pods of a sandbox are simulated: something answers only where a real program stands behind one."
-)
-
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[CLUSTER] [APP]...", shell_complete=names.clusters)
@@ -91,7 +87,7 @@ def portforward(
         name = here.identity.name
         label, found = origins.find(here, wanted, Path(folder))
         if here.identity.kind == "sandbox":
-            state.console.say(_SIMULATED)
+            _say_what_is_simulated(state, name, found)
         if detach:
             run = _same(records, name, label, found, auto_port=auto_port)
             if run:
@@ -122,6 +118,17 @@ def portforward(
                 with contextlib.suppress(KeyboardInterrupt):
                     threading.Event().wait()
                 return Interrupted.exit_code
+
+
+def _say_what_is_simulated(state: State, plane: str, found: Sequence[Origin]) -> None:
+    from capi_llm.sandbox.layout import layout
+    from capi_llm.sandbox.simulated import behind
+
+    sandbox = layout(state.settings.state, plane)
+    for origin in found:
+        for item in origin.targets:
+            words = behind(sandbox, origin.cluster, (item.place.namespace, item.place.service))
+            state.console.say(f"{item.name}: {words}.")
 
 
 def _config(state: State) -> list[str]:

@@ -19,10 +19,14 @@ from capi_llm.steps.context import Plane
 
 @dataclass(frozen=True)
 class Origin:
-    """One cluster and what of it is forwarded."""
+    """One cluster and what of it is forwarded.
+
+    ``cluster`` is the namespace and name of a workload cluster, None the management cluster.
+    """
 
     credentials: Credentials
     targets: list[Target]
+    cluster: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def find(here: Plane, wanted: Wanted, folder: Path) -> tuple[str, list[Origin]]:
                 if below
                 else finding.every(api, wanted.namespace)
             )
-        origins.append(Origin(credentials, found))
+        origins.append(Origin(credentials, found, (namespace, name)))
     if not any(origin.targets for origin in origins):
         raise NotFound(
             f"there is nothing to forward on {label or here.identity.name}",

@@ -11,7 +11,7 @@ from capi_llm.sandbox import configuration, pki, processes
 from capi_llm.sandbox.health import of_part
 from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.logs import lines
-from capi_llm.sandbox.parts import Part
+from capi_llm.sandbox.parts import GATEWAY, Part
 from capi_llm.sandbox.supervisor import Supervisor
 from capi_llm.sandbox.workload import MEMORY_BYTES, Workload, Workloads
 from capi_llm.waiting import Status, failed, pending, ready
@@ -43,8 +43,13 @@ def bring_up(workloads: Workloads, workload: Workload) -> Status:
     status = _identity(layout, workloads, workload)
     if not status.ready:
         return status
-    others = [_part(layout, supervisor, part, states) for part in parts if part.name not in _FIRST]
-    return next((status for status in others if not status.ready), ready())
+    others = [
+        _part(layout, supervisor, part, states) for part in parts if part.name not in (*_FIRST, GATEWAY)
+    ]
+    status = next((status for status in others if not status.ready), ready())
+    if status.ready and states.get(GATEWAY) == "STOPPED":
+        supervisor.start_part(GATEWAY)  # the cluster is ready without it
+    return status
 
 
 def _certificates(layout: Layout, workload: Workload) -> None:
@@ -52,7 +57,9 @@ def _certificates(layout: Layout, workload: Workload) -> None:
     if pki.missing(layout, certificates=wanted):
         pki.ensure(layout, wanted)
     configuration.write(
-        configuration.of_control_plane(layout, workload.ports["kube-apiserver"], workload.name)
+        configuration.of_control_plane(
+            layout, workload.ports["kube-apiserver"], workload.name, litellm=workload.ports.get(GATEWAY)
+        )
     )
 
 

@@ -32,6 +32,20 @@ rules:
   - level: Metadata
 """
 
+_BEHIND_LITELLM = """\
+---
+apiVersion: kwok.x-k8s.io/v1alpha1
+kind: ClusterPortForward
+metadata:
+  name: litellm
+spec:
+  # KWOK takes no labels here; of the apps in this namespace only LiteLLM listens on 4000.
+  selector: {{matchNamespaces: [llm]}}
+  forwards:
+  - ports: [4000]
+    target: {{address: {address}, port: {port}}}
+"""
+
 
 def of_sandbox(layout: Layout, port: int, context: str) -> dict[Path, str]:
     """Path → text of every such file of a sandbox, whose API server listens on ``port``.
@@ -47,10 +61,17 @@ def of_sandbox(layout: Layout, port: int, context: str) -> dict[Path, str]:
 
 
 def of_control_plane(
-    layout: Layout, port: int, context: str, clients: Iterable[str] = CONTROL_PLANE_CLIENTS
+    layout: Layout,
+    port: int,
+    context: str,
+    clients: Iterable[str] = CONTROL_PLANE_CLIENTS,
+    *,
+    litellm: int | None = None,
 ) -> dict[Path, str]:
-    """The same of a control plane by itself."""
+    """The same of a control plane by itself. ``litellm`` is the port of what is behind LiteLLM's pods."""
     kwok = resources.files("capi_llm.sandbox").joinpath("kwok.yaml").read_text()
+    if litellm is not None:
+        kwok += _BEHIND_LITELLM.format(address=LOOPBACK, port=litellm)
     files = {layout.config / "audit-policy.yaml": _AUDIT_POLICY, layout.config / "kwok.yaml": kwok}
     for client in clients:
         name = context if client == "admin" else client

@@ -26,6 +26,8 @@ POD_IP = "POD_IP"
 MANAGERS = ("capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker")
 PROVIDER = "kwok-provider"
 """Our own infrastructure and control-plane provider, whose clusters are control planes like the sandbox's."""
+GATEWAY = "litellm"
+"""The real LiteLLM behind the simulated pods of a KWOK workload cluster (:mod:`capi_llm.gateway`)."""
 
 _NAMESPACES = {
     "capi-core": "capi-system",
@@ -88,6 +90,24 @@ def control_plane(
         _kwok(layout, ports, pods),
     )
     return tuple(_executed(part, executables) for part in found)
+
+
+def gateway(layout: Layout, port: int) -> Part:
+    """The part of a workload cluster that runs LiteLLM on ``port``."""
+    return Part(
+        GATEWAY,
+        (
+            sys.executable,
+            "-P",
+            "-m",
+            "capi_llm.gateway",
+            f"--kubeconfig={layout.admin_kubeconfig}",
+            f"--folder={layout.root / GATEWAY}",
+            f"--port={port}",
+            f"--of={versions.CLI}",
+        ),
+        health=f"http://{LOOPBACK}:{port}/health/liveliness",
+    )
 
 
 def _executed(part: Part, executables: Mapping[str, Path]) -> Part:

@@ -24,6 +24,9 @@ CONTROL_PLANE = (
 )
 """Every port of a control plane, the sandbox's own or that of a KWOK workload cluster."""
 
+WORKLOAD = (*CONTROL_PLANE, "litellm")
+"""Every port of a KWOK workload cluster: also of the real LiteLLM behind its simulated pods."""
+
 NAMES = (
     *CONTROL_PLANE,
     *(

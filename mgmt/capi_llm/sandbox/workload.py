@@ -9,6 +9,7 @@ sandbox's instance word and the folder's name, and are found by it when nothing 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from capi_llm.files import write_private
 from capi_llm.identity import Identities
 from capi_llm.sandbox import pki, ports, processes
 from capi_llm.sandbox.layout import CLUSTER_FOLDER, Layout
-from capi_llm.sandbox.parts import LOOPBACK, Part, control_plane
+from capi_llm.sandbox.parts import GATEWAY, LOOPBACK, Part, control_plane, gateway
 from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, commands_of
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
@@ -74,7 +75,10 @@ class Workloads:
         return self._instance_of(workload.folder)
 
     def parts(self, workload: Workload) -> tuple[Part, ...]:
-        """Its processes: executables as the sandbox's own supervisor has them."""
+        """Its processes: executables as the sandbox's own supervisor has them.
+
+        The last one, only where LiteLLM is installed, is what stands behind its simulated pods.
+        """
         layout, commands = self.layout(workload), commands_of(self._sandbox)
         executables = {name: Path(commands[name][0]) for name in PARTS if name in commands}
         if len(executables) < len(PARTS):
@@ -86,6 +90,8 @@ class Workloads:
         found = control_plane(
             layout, workload.ports, executables, services=workload.services, pods=workload.pods
         )
+        if GATEWAY in workload.ports and importlib.util.find_spec("litellm"):
+            found += (gateway(layout, workload.ports[GATEWAY]),)
         environment = {**_ENVIRONMENT, CERTIFICATES_MARK: pki.fingerprint(layout)}
         return tuple(dataclasses.replace(part, env={**part.env, **environment}) for part in found)
 
@@ -102,7 +108,7 @@ class Workloads:
             folder = self._sandbox.clusters / uid[:CLUSTER_FOLDER]
             if folder.exists():
                 self.remove(folder)  # without its file: a removal was killed halfway
-            assigned = ports.assign(reserved_ports(state), ports.CONTROL_PLANE)
+            assigned = ports.assign(reserved_ports(state), ports.WORKLOAD)
             workload = Workload(uid, name, namespace, services, pods, assigned)
             self._write(workload)
         return workload
@@ -191,6 +197,15 @@ def of_sandbox(sandbox: Layout) -> list[Workload]:
             continue
         found += [workload] if workload else []
     return found
+
+
+def has_gateway(sandbox: Layout, namespace: str, name: str) -> bool:
+    """Whether a real LiteLLM stands behind the simulated pods of that cluster."""
+    return any(
+        GATEWAY in commands_of(sandbox.cluster(item.folder))
+        for item in of_sandbox(sandbox)
+        if (item.namespace, item.name) == (namespace, name)
+    )
 
 
 def reserved_ports(state: Path) -> set[int]:
