@@ -64,7 +64,7 @@ def list_apps(
             row["state"],
             row["version"],
             row["namespace"],
-            "; ".join(filter(None, (row["message"], row.get("simulated")))) if row["delivered"] else "",
+            "; ".join(filter(None, (row["message"], row["simulated"]))) if row["delivered"] else "",
         )
         for row in rows
     ]
@@ -96,6 +96,7 @@ def _row(app: str, item: AppStatus, state: str, version: str, space: str, fits: 
         "version": item.version or version,
         "namespace": space,
         "message": item.status.message,
+        "simulated": "",
         "parts": [
             {
                 "apiVersion": part.ref.resource.api_version,
