@@ -52,8 +52,9 @@ def test_models_and_routing_stay_and_nothing_leads_elsewhere() -> None:
         assert word not in found.config
 
 
-def test_an_empty_configuration_has_no_models() -> None:
-    assert simulated({})["model_list"] == []
+def test_a_configuration_of_another_shape_has_no_models() -> None:
+    for given in ({}, {"model_list": 1, "router_settings": []}, {"model_list": ["a"]}):
+        assert simulated(given)["model_list"] == []
 
 
 def test_it_does_not_run_without_deployment_configuration_or_key() -> None:

@@ -66,13 +66,14 @@ def wanted(deployment: Object | None, config_map: Find, secret: Find) -> Wanted 
 
 def simulated(given: Mapping[str, Any]) -> dict[str, Any]:
     """LiteLLM's configuration ``given`` with answers that are simulated, and nothing that leads elsewhere."""
-    found: dict[str, Any] = {
-        "model_list": [_model(item) for item in given.get("model_list") or ()],
+    models = given.get("model_list")
+    models = models if isinstance(models, list) else []
+    return {
+        "model_list": [_model(item) for item in models if isinstance(item, dict)],
         "router_settings": _some(given.get("router_settings"), _OF_ROUTER),
         "litellm_settings": _some(given.get("litellm_settings"), _OF_LITELLM) | {"telemetry": False},
         "general_settings": {"master_key": f"os.environ/{KEY_VARIABLE}"},
     }
-    return found
 
 
 def answer(model: str) -> str:
@@ -92,7 +93,7 @@ def _model(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _some(given: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in (given or {}).items() if key in names}
+    return {key: given[key] for key in names if key in given} if isinstance(given, dict) else {}
 
 
 def _key(pod: Object, secret: Find) -> str:
