@@ -213,13 +213,14 @@ def _summary(state: State, done: Sequence[Delivered], wait: bool) -> None:
     changed = [item for item in done if item.writes]
     if changed:
         writes = sum(item.writes for item in changed)
-        where = "" if len(changed) == len(done) else f" of {_count(len(changed), 'app')}"
-        what = f"{_count(writes, 'object')}{where} changed"
+        where = "" if len(changed) == len(done) else f" of {count(len(changed), 'app')}"
+        what = f"{count(writes, 'object')}{where} changed"
     else:
         what = "nothing was changed"
-    text = f"{_count(len(done), 'app')} {'ready' if wait else 'delivered'}: {what}."
+    text = f"{count(len(done), 'app')} {'ready' if wait else 'delivered'}: {what}."
     state.console.mark(ready(), text)
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """``1 app``, ``5 apps``."""
     return f"{number} {what}{'' if number == 1 else 's'}"

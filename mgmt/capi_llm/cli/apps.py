@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capi_llm import versions
-from capi_llm.cli.app_delivery import apply_apps, diff, render
+from capi_llm.cli.app_delivery import apply_apps, count, diff, render
 from capi_llm.cli.app_options import on_cluster, opened, watching
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, confirm, output, timeout, yes
@@ -128,7 +128,7 @@ def wait_for_apps(
         wanted = list(apps) or list(stack.engine.delivered())
         with watching(state, stack, timeout) as waiting:
             states = course.until_ready(stack.engine, wanted, waiting)
-    state.console.mark(ready(), f"{len(states)} apps are ready.")
+    state.console.mark(ready(), f"{count(len(states), 'app')} ready.")
 
 
 @apps.command("remove")
@@ -157,7 +157,7 @@ def remove_apps(
             return
         confirm(state, f"Remove {', '.join(names)} from cluster {cluster!r}, with what they store?", yes=yes)
         for item in stack.engine.remove(names, timeout=timeout):
-            state.console.say(f"{item.app}: {len(item.deleted)} objects deleted.")
+            state.console.say(f"{item.app}: {count(len(item.deleted), 'object')} deleted.")
             for ref in item.kept:
                 state.console.say(f"{ref} kept.")
         if not stack.engine.delivered():
