@@ -45,6 +45,11 @@ def recorded(cluster: Object) -> Engines | None:
     )
 
 
+def said(setting: str) -> Engines | None:
+    """The engine that setting ``apps.delivery`` names; None where it names none."""
+    return next((name for name in ENGINES if name == setting), None)
+
+
 def choose(cluster: Object, said: Engines | None) -> Engines:
     """The engine to use: what is recorded, else what was ``said``, else the direct one.
 
@@ -52,11 +57,12 @@ def choose(cluster: Object, said: Engines | None) -> Engines:
     """
     known = recorded(cluster)
     if known is not None and said is not None and known != said:
-        name = cluster["metadata"]["name"]
+        name, namespace = cluster["metadata"]["name"], cluster["metadata"]["namespace"]
+        where = "" if namespace == "default" else f" -n {namespace}"
         raise Refused(
             f"apps of cluster {name!r} are delivered by {known}, and {said} was asked for",
             on=str(CLUSTERS.ref(cluster)),
-            fix=f"leave it at {known}, or remove them first: capi-llm apps remove {name} --yes",
+            fix=f"leave it at {known}, or change it: capi-llm apps migrate {name} --to {said}{where}",
         )
     return known or said or "direct"
 

@@ -113,9 +113,9 @@ class Direct:
         return sorted({parent.app for site in self._sites.values() for parent in self._parents(site)})
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[Wakeup]:
+    def watching(self, bell: Wakeup | None = None) -> Iterator[Wakeup]:
         with contextlib.ExitStack() as stack:
-            bell = Wakeup()
+            bell = bell or Wakeup()
             for place, site in self._sites.items():
                 informers = Informers(site.api, cancel=self._cancel, wakeup=bell)
                 stack.callback(informers.close)
@@ -137,6 +137,15 @@ class Direct:
                     if parent.app == app:
                         removed.append(self._remove(site, parent, timeout))
         return removed
+
+    def let_go(self, apps: Iterable[str]) -> None:
+        """Give up ``apps`` of the workload cluster: their objects stay, and are not known to be ours."""
+        site, wanted = self._sites["workload"], set(apps)
+        for parent in self._parents(site):
+            if parent.app in wanted:
+                for ref, _ in pruning.members(site.api, site.discovery, parent):
+                    site.api.merge_patch(ref, {"metadata": {"labels": {applyset.PART_OF: None}}})
+                site.api.delete(parent.ref)
 
     # ------------------------------------------------------------------ one app
 

@@ -124,6 +124,13 @@ class AppStatus:
     delivered: bool = True
     version: str = ""
     parts: tuple[Part, ...] = ()
+    objects: tuple[Ref, ...] = ()
+    """What is on the cluster itself, where the parts are something else: those of Fleet are its own."""
+
+    @property
+    def on_cluster(self) -> tuple[Ref, ...]:
+        """Its objects on the cluster that it is delivered to."""
+        return self.objects or tuple(part.ref for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ def of(api: Api, states: Sequence[AppStatus]) -> str:
     """Lines on every part of ``states`` that is not ready; empty where nothing can be seen."""
     lines: list[str] = []
     for state in states:
-        for part in state.parts:
-            if not part.status.ready:
-                with contextlib.suppress(CapiLlmError):  # nothing of this may hide the error itself
-                    lines += _of_part(api, state.app, part.ref)
+        if state.objects:  # how each of them is, is not known
+            held = () if state.status.ready else state.objects
+        else:
+            held = tuple(part.ref for part in state.parts if not part.status.ready)
+        for ref in held:
+            with contextlib.suppress(CapiLlmError):  # nothing of this may hide the error itself
+                lines += _of_part(api, state.app, ref)
     return "".join(f"\n  {line}" for line in lines)
 
 

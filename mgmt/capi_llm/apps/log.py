@@ -30,8 +30,8 @@ def containers(api: Api, states: Sequence[AppStatus]) -> list[Container]:
     """The containers of all pods that the apps run, by pod."""
     found: dict[Container, None] = {}
     for state in states:
-        for part in state.parts:
-            obj = api.find(part.ref)
+        for of_app in state.on_cluster:
+            obj = api.find(of_app)
             for pod in evidence.pods(api, obj) if obj else ():
                 ref = Ref(PODS, pod["metadata"]["name"], pod["metadata"]["namespace"])
                 for container in pod["spec"]["containers"]:

@@ -23,10 +23,10 @@ def pods(api: Api, states: Sequence[AppStatus]) -> list[Ref]:
     """Have the pods of ``states`` replaced; returns whose they are. Raises NotFound where there are none."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = [
-        part.ref
+        ref
         for state in states
-        for part in state.parts
-        if (part.ref.resource.group, part.ref.resource.kind) in _KINDS
+        for ref in state.on_cluster
+        if (ref.resource.group, ref.resource.kind) in _KINDS
     ]
     if not found:
         raise NotFound(f"nothing of {', '.join(state.app for state in states)} has pods to replace")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from capi_llm import fields
@@ -12,10 +13,11 @@ from capi_llm.apps import catalogue, delivery, secrets, volumes
 from capi_llm.apps import releases as making
 from capi_llm.apps.bundle import Bundle
 from capi_llm.apps.direct import Before, Direct
-from capi_llm.apps.engine import ENGINES, Engine, Engines, Release, Target
+from capi_llm.apps.engine import Engine, Engines, Release, Target
 from capi_llm.apps.fleet import engine as fleet
 from capi_llm.apps.fleet.registration import require_fleet
 from capi_llm.apps.helm import Helm
+from capi_llm.apps.places import ByPlace
 from capi_llm.apps.releases import Said
 from capi_llm.clusters import workload
 from capi_llm.errors import Refused
@@ -23,7 +25,7 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Ref
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
-from capi_llm.waiting import Cancel
+from capi_llm.waiting import Cancel, Waiter
 
 _NEEDED = "apiextensions.k8s.io"
 """API group that every real API server has."""
@@ -46,8 +48,8 @@ class Stack:
     bundles: tuple[Bundle, ...]
     releases: tuple[Release, ...]
     engine: Engine
-    direct: Direct
-    """Whichever engine delivers: it knows the objects in the workload cluster."""
+    by_place: ByPlace
+    """Both engines, whichever is used."""
 
     helm: Helm
 
@@ -72,9 +74,6 @@ class Stack:
         own = [release for release in releases if release.bundle.place == "workload"]
         namespaces.ensure(self.workload, namespaces.objects(own, ()))
         written = secrets.ensure(self.workload, own, self.settings.provider_keys)
-        if self.kind == "sandbox" and self.engine.name != "direct":
-            for rendered in self.direct.render(own):
-                volumes.simulate(self.workload, rendered.objects)
         delivery.record(self.management, self.cluster, self.engine.name)
         return written
 
@@ -94,12 +93,15 @@ def opened(
     bundle_dir: Path | None = None,
     files: Sequence[Path] = (),
     sets: Sequence[str] = (),
+    to: Engines | None = None,
     cancel: Cancel | None = None,
 ) -> Iterator[Stack]:
     """The apps of cluster ``name`` of a plane of ``kind``, whose API server is ``management``.
 
-    ``files`` and ``sets`` are helm's ``-f`` and ``--set``, by app. Raises NotFound without such a
-    cluster, BadInput for values that can not be, Refused where apps can not be on the cluster.
+    ``files`` and ``sets`` are helm's ``-f`` and ``--set``, by app; ``to`` is the engine to change to,
+    whatever is recorded. Raises NotFound without such a cluster, BadInput for values that can not be,
+    Refused where apps can not be on the cluster and where another engine is recorded than the settings
+    say, PrerequisiteMissing where Fleet is to deliver and is not there.
     """
     folder = bundle_dir or settings.bundle_dir
     bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
@@ -117,15 +119,23 @@ def opened(
     )
     said = Said(settings.app_values, where=settings.app_values_at, files=tuple(files), sets=tuple(sets))
     making.of(fitting, kind, target, said, helm.set)  # refuses what is wrong before a cluster is asked
+    said_engine = delivery.said(settings.delivery)
+    chosen = delivery.choose(cluster, said_engine) if to is None else to
+    if to is not None and said_engine not in (None, to):
+        raise Refused(f"apps.delivery says {said_engine}", fix=f"change it to {to} first, or take it out")
+    if "fleet" in (chosen, delivery.recorded(cluster)):
+        require_fleet(management)
     with workload.connected(management, name, namespace, cancel=cancel) as api:
         check_fit(api, cluster)
         found = secrets.of_cluster(api, fitting, settings.provider_keys)
         said = Said(said.settings, found, said.where, said.files, said.sets)
         direct = Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel)
-        engine: Engine = direct
-        if delivery.choose(cluster, _named(settings.delivery)) == "fleet":
-            require_fleet(management)
-            engine = fleet.for_cluster(management, cluster, workload=api)
+        waiter = Waiter(cancel=cancel or Cancel())
+        by_fleet = ByPlace(
+            fleet.for_cluster(management, cluster, workload=api, waiter=waiter),
+            direct,
+            before=partial(_beforehand(kind), api) if kind == "sandbox" else None,
+        )
         yield Stack(
             settings,
             kind,
@@ -135,14 +145,10 @@ def opened(
             target,
             bundles,
             making.of(fitting, kind, target, said, helm.set),
-            engine,
-            direct,
+            by_fleet if chosen == "fleet" else direct,
+            by_fleet,
             helm,
         )
-
-
-def _named(said: str) -> Engines | None:
-    return next((name for name in ENGINES if name == said), None)
 
 
 def _beforehand(kind: str) -> Before:

@@ -70,7 +70,9 @@ def render(
             return
         rendered = stack.engine.render(chosen)
     objects = [obj for item in rendered for obj in item.objects]
-    own = [release for release in chosen if release.bundle.place == "workload"]
+    # Fleet's own objects are for the management plane, where nothing of theirs is missing.
+    ours = stack.engine.name == "direct"
+    own = [release for release in chosen if ours and release.bundle.place == "workload"]
     objects = [*namespaces.objects(own, objects), *objects]
     if output == "json":
         data({"apiVersion": "v1", "kind": "List", "items": objects}, output)

@@ -15,7 +15,7 @@ from capi_llm.cli.options import State, namespace, pass_state, plane_name
 
 if TYPE_CHECKING:
     from capi_llm.apps.course import Wait
-    from capi_llm.apps.engine import AppStatus
+    from capi_llm.apps.engine import AppStatus, Engines
     from capi_llm.apps.stack import Stack
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -58,6 +58,7 @@ def opened(
     sets: Sequence[str] = (),
     *,
     command: str = "",
+    to: Engines | None = None,
 ) -> Iterator[Stack]:
     """The apps of a cluster; with a ``command`` that changes them, under the cluster's lock."""
     from capi_llm import plane
@@ -81,6 +82,7 @@ def opened(
                 bundle_dir=bundle_dir,
                 files=files,
                 sets=sets,
+                to=to,
             )
         )
 

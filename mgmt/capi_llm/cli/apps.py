@@ -9,6 +9,7 @@ import click
 
 from capi_llm import versions
 from capi_llm.cli.app_delivery import apply_apps, count, diff, render
+from capi_llm.cli.app_migration import migrate
 from capi_llm.cli.app_options import on_cluster, opened, watching
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, confirm, output, timeout, yes
@@ -223,7 +224,7 @@ def logs_of_apps(
             click.echo(line)
 
 
-for command in (render, diff, apply_apps):
+for command in (render, diff, apply_apps, migrate):
     apps.add_command(command)
 
 COMMANDS = (apps,)

@@ -121,6 +121,7 @@ def new_cluster(
     started = time.monotonic()
     command = f"new-cluster {wanted.name}"
     with plane.working_on_cluster(settings, state.plane, wanted.name, wanted.namespace, command) as here:
+        new_apps.check_engine(settings, here, names)
         outcome = create.create(here.api(), wanted, folder=folder)
         done = "created" if outcome.action == "created" else "is there, nothing was changed"
         state.console.say(f"Cluster {wanted.namespace}/{wanted.name} {done}.")

@@ -26,6 +26,21 @@ def check(settings: Settings, names: tuple[str, ...] | None) -> None:
     catalogue.choose(bundles, [name for name in named if name != NONE], where)
 
 
+def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None) -> None:
+    """Refuse apps by Fleet on a plane without it, before a cluster is made."""
+    from capi_llm.apps.fleet.registration import require_fleet
+
+    if settings.delivery == "fleet" and _any(settings.apps if names is None else names):
+        require_fleet(here.api())
+
+
+def _any(wanted: Sequence[str] | None) -> bool:
+    """Whether apps are wanted; all that fit are where nothing is said."""
+    from capi_llm.apps.releases import NONE
+
+    return wanted is None or bool(set(wanted) - {NONE})
+
+
 def bring(
     state: State, here: Plane, name: str, namespace: str, names: tuple[str, ...] | None, *, timeout: float
 ) -> None:
@@ -34,13 +49,12 @@ def bring(
     ``names`` are those of the command line, None where it names none. ``timeout`` is in seconds.
     """
     from capi_llm.apps import stack
-    from capi_llm.apps.releases import NONE
     from capi_llm.cli.app_delivery import deliver
     from capi_llm.contract.core import takes_pods
     from capi_llm.kube.resources import NODES
 
     wanted = names if names is not None else state.settings.apps
-    if wanted is not None and not set(wanted) - {NONE}:
+    if not _any(wanted):
         return
     where = f"Cluster {namespace}/{name}"
     try:

@@ -40,6 +40,7 @@ def make(
         plane.working(state.settings, state.plane, command) as here,
         contextlib.closing(Informers(here.api())) as informers,
     ):
+        new_apps.check_engine(state.settings, here, apps)
         if here.identity.kind == "sandbox":
             info = (
                 classes.describe_folder(folder)

@@ -23,7 +23,7 @@ PLANE_KINDS = ("sandbox",)
 """Kinds of management planes in this version; each has a recipe in ``plane.RECIPES``."""
 
 DELIVERIES = ("direct", "fleet")
-"""How apps come to clusters."""
+"""How apps come to clusters: capi-llm applies them, or Fleet on the management plane does."""
 
 Check = Callable[[Any, str], Any]
 

@@ -20,6 +20,7 @@ from capi_llm.apps.fleet import objects, reading
 from capi_llm.apps.fleet.kinds import (
     BUNDLE_DEPLOYMENTS,
     BUNDLES,
+    CLUSTER_NAME,
     CONFIG,
     FLEET_CLUSTERS,
     HELM_OPS,
@@ -28,11 +29,12 @@ from capi_llm.apps.fleet.registration import register, require_fleet
 from capi_llm.apps.fleet.targets import Targets
 from capi_llm.contract import fleet
 from capi_llm.contract.conditions import deleting
-from capi_llm.errors import Conflict, NotFound, Refused
+from capi_llm.errors import CapiLlmError, Conflict, NotFound, Refused
 from capi_llm.kube.apply import MANAGER, apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import changes
+from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import SECRETS, Object, Ref, Resource
 from capi_llm.waiting import Status, Waiter, Wakeup, pending, ready, until
 
@@ -74,6 +76,7 @@ class FleetEngine:
         self._waiter = waiter or Waiter()
         self._informers: Informers | None = None
         self._config: Object | None = None
+        self._discoveries = {name: Discovery(api) for name, api in self._workloads.items()}
 
     @property
     def name(self) -> Engines:
@@ -125,12 +128,53 @@ class FleetEngine:
             for each, item in zip(rendered, applied, strict=True)
         ]
 
+    def keep(self, releases: Sequence[Release], *, timeout: float) -> None:
+        """Have what was delivered of ``releases`` stay when :meth:`remove` takes them away.
+
+        Waits until each agent has it from its BundleDeployment: it notes it in helm's record, and
+        goes by that note (``Helm.Delete`` in
+        https://github.com/rancher/fleet/blob/v0.14.0/internal/helmdeployer/delete.go).
+        """
+        among = {*(release.app for release in releases), *self.delivered()}
+        made = [
+            objects.make(release, self._targets, among=among, owner=self._owner, keep=True)
+            for release in releases
+        ]
+        apply(self._api, made, cancel=self._waiter.cancel)
+        names = [str(obj["metadata"]["name"]) for obj in made]
+        waiter = replace(self._waiter, interval=0.3)
+        until(lambda: self._kept(names), what="Fleet to let go of its apps", timeout=timeout, waiter=waiter)
+
+    def let_go(self, releases: Sequence[Release], *, timeout: float) -> None:
+        """Give up ``releases``, that :meth:`keep` was called for: their objects stay.
+
+        helm's records of them are deleted here. Fleet 0.14 means to, and looks for releases that are
+        called like the Bundle (``deleteHistory`` in the file named there), which ours are not.
+        """
+        names = [self._targets.bundle(release.app) for release in releases]
+        for name, obj in self._ours().items():
+            if name in names and not deleting(obj):
+                self._api.delete(_resource(obj).ref(obj), uid=obj["metadata"]["uid"])
+
+        def probe() -> Status:
+            for bd in self._list(BUNDLE_DEPLOYMENTS, None):
+                if any(reading.is_of(bd, name, self._targets.namespace) for name in names):
+                    return pending(f"{BUNDLE_DEPLOYMENTS.ref(bd)} is still there")
+            return ready() if not self._ours().keys() & set(names) else pending("a Bundle is still there")
+
+        waiter = replace(self._waiter, interval=0.3)
+        until(probe, what="the end of Fleet's delivery", timeout=timeout, waiter=waiter)
+        for api in self._workloads.values():
+            for release in releases:
+                for record in api.list(SECRETS, release.namespace, f"owner=helm,name={release.name}"):
+                    api.delete(SECRETS.ref(record))
+
     def delivered(self) -> Sequence[str]:
         return sorted({str(obj["metadata"]["labels"][objects.APP]) for obj in self._ours().values()})
 
     @contextlib.contextmanager
-    def watching(self) -> Iterator[Wakeup]:
-        with contextlib.closing(Informers(self._api, cancel=self._waiter.cancel)) as informers:
+    def watching(self, bell: Wakeup | None = None) -> Iterator[Wakeup]:
+        with contextlib.closing(Informers(self._api, cancel=self._waiter.cancel, wakeup=bell)) as informers:
             self._informers, self._config = informers, self._api.find(CONFIG)
             try:
                 yield informers.wakeup
@@ -154,7 +198,8 @@ class FleetEngine:
                 found.append(AppStatus(app, pending("is not delivered"), delivered=False))
                 continue
             own = [bd for bd in deployments if reading.is_of(bd, name, self._targets.namespace)]
-            found.append(reading.app(app, obj, bundles.get(name), own, agents, wanted))
+            status = reading.app(app, obj, bundles.get(name), own, agents, wanted)
+            found.append(replace(status, objects=self._objects(own)))
         return found
 
     def remove(self, apps: Iterable[str], *, timeout: float = 120.0) -> Sequence[Removed]:
@@ -177,6 +222,21 @@ class FleetEngine:
         return removed
 
     # ------------------------------------------------------------------ what there is
+
+    def _objects(self, deployments: Sequence[Object]) -> tuple[Ref, ...]:
+        """What Fleet says that it has applied, on those clusters that can be reached."""
+        found = []
+        for bd in deployments:
+            cluster = (bd["metadata"].get("labels") or {}).get(CLUSTER_NAME, "")
+            if cluster not in self._discoveries:
+                continue
+            for item in (bd.get("status") or {}).get("resources") or []:
+                # How an app is can be told without the cluster itself.
+                with contextlib.suppress(CapiLlmError):
+                    resource = self._discoveries[cluster].resource_for(item)
+                    space = item.get("namespace") if resource.namespaced else None
+                    found.append(Ref(resource, item["name"], space))
+        return tuple(found)
 
     def _list(self, resource: Resource, namespace: str | None) -> list[Object]:
         try:
@@ -232,6 +292,18 @@ class FleetEngine:
                     why=f"GitRepo {owner} has made it" if owner else "somebody else has made it",
                     fix="delete it, or take it over with --force",
                 )
+
+    def _kept(self, names: Sequence[str]) -> Status:
+        namespace = self._targets.namespace
+        for bd in self._list(BUNDLE_DEPLOYMENTS, None):
+            if not any(reading.is_of(bd, name, namespace) for name in names):
+                continue
+            spec, status = bd.get("spec") or {}, bd.get("status") or {}
+            known = (spec.get("options") or {}).get("keepResources") is True
+            if not known or status.get("appliedDeploymentID") != spec.get("deploymentID"):
+                why = fleet.bundle_deployment(bd).message
+                return pending(f"{BUNDLE_DEPLOYMENTS.ref(bd)} does not keep its objects yet: {why}")
+        return ready()
 
     def _wait_gone(self, obj: Object, what: str, timeout: float) -> None:
         waiter = replace(self._waiter, interval=0.3)

@@ -43,13 +43,19 @@ _HELM_PASSED_ON = (
 
 
 def make(
-    release: Release, targets: Targets, *, among: Collection[str], owner: Object | None = None
+    release: Release,
+    targets: Targets,
+    *,
+    among: Collection[str],
+    owner: Object | None = None,
+    keep: bool = False,
 ) -> Object:
     """The Bundle or HelmOp of ``release``.
 
     ``among`` are the apps that Fleet delivers to these targets: of what the bundle depends on, only
     they are named, because Fleet waits for ever for a bundle that is not there. With ``owner``, the
-    object goes when that one goes. Raises BadInput for what is secret and what is too large.
+    object goes when that one goes. With ``keep``, what was
+    delivered stays when the object goes. Raises BadInput for what is secret and what is too large.
     """
     folder = release.bundle
     values = dict(release.values)
@@ -76,6 +82,8 @@ def make(
     depends = [targets.bundle(other) for other in folder.depends_on if other in among]
     spec: dict[str, Any] = {key: data[key] for key in _PASSED_ON if key in data}
     spec |= {"defaultNamespace": release.namespace, "targets": targets.entries(release.app)}
+    if keep:
+        spec["keepResources"] = True
     if depends:
         spec["dependsOn"] = [{"name": other} for other in depends]
     files: list[tuple[str, bytes]] = []

@@ -27,7 +27,7 @@ def require_fleet(api: Api) -> None:
         raise PrerequisiteMissing(
             "this plane has no Fleet",
             why=f"there is no CustomResourceDefinition {BUNDLES}",
-            fix="install Fleet, or deliver directly (apps.delivery)",
+            fix="install Fleet, or leave delivery to capi-llm: apps.delivery: direct",
         )
 
 
