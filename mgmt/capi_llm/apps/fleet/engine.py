@@ -33,7 +33,6 @@ from capi_llm.errors import CapiLlmError, Conflict, NotFound, Refused
 from capi_llm.kube.apply import MANAGER, apply
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
-from capi_llm.kube.difference import changes
 from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import SECRETS, Object, Ref, Resource
 from capi_llm.waiting import Status, Waiter, Wakeup, pending, ready, until
@@ -104,11 +103,11 @@ class FleetEngine:
             self._check_owner(every)
         for rendered in every:
             obj = rendered.objects[0]
-            resource = _resource(obj)
+            resource = objects.kind_of(obj)
             ref = resource.ref(obj)
             live = self._api.find(ref)
             trial = self._api.server_side_apply(ref, obj, manager=MANAGER, dry_run=True)
-            found.append(_difference(rendered.app, ref, live, trial))
+            found.append(reading.difference(rendered.app, ref, live, trial))
             found += [Difference(rendered.app, other, "delete") for other in self._other_kind(obj)]
         return found
 
@@ -143,7 +142,12 @@ class FleetEngine:
         apply(self._api, made, cancel=self._waiter.cancel)
         names = [str(obj["metadata"]["name"]) for obj in made]
         waiter = replace(self._waiter, interval=0.3)
-        until(lambda: self._kept(names), what="Fleet to let go of its apps", timeout=timeout, waiter=waiter)
+        until(
+            lambda: reading.kept(self._list(BUNDLE_DEPLOYMENTS, None), names, self._targets.namespace),
+            what="Fleet to let go of its apps",
+            timeout=timeout,
+            waiter=waiter,
+        )
 
     def let_go(self, releases: Sequence[Release], *, timeout: float) -> None:
         """Give up ``releases``, that :meth:`keep` was called for: their objects stay.
@@ -154,7 +158,7 @@ class FleetEngine:
         names = [self._targets.bundle(release.app) for release in releases]
         for name, obj in self._ours().items():
             if name in names and not deleting(obj):
-                self._api.delete(_resource(obj).ref(obj), uid=obj["metadata"]["uid"])
+                self._api.delete(objects.kind_of(obj).ref(obj), uid=obj["metadata"]["uid"])
 
         def probe() -> Status:
             for bd in self._list(BUNDLE_DEPLOYMENTS, None):
@@ -212,9 +216,9 @@ class FleetEngine:
         ours, wanted = self._ours(), set(apps)
         there = [obj for obj in ours.values() if obj["metadata"]["labels"][objects.APP] in wanted]
         removed = []
-        for obj in _dependants_first(there):
+        for obj in objects.dependants_first(there):
             app = str(obj["metadata"]["labels"][objects.APP])
-            ref = _resource(obj).ref(obj)
+            ref = objects.kind_of(obj).ref(obj)
             if not deleting(obj):
                 self._api.delete(ref, uid=obj["metadata"]["uid"])
             self._wait_gone(obj, f"the removal of {app}", timeout)
@@ -262,7 +266,7 @@ class FleetEngine:
     def _other_kind(self, obj: Object) -> tuple[Ref, ...]:
         """The object of ours of the same name and the other kind: a chart became ours, or somebody else's."""
         live = self._ours().get(obj["metadata"]["name"])
-        return (_resource(live).ref(live),) if live is not None and live["kind"] != obj["kind"] else ()
+        return (objects.kind_of(live).ref(live),) if live is not None and live["kind"] != obj["kind"] else ()
 
     def _make_way(self, obj: Object) -> tuple[Ref, ...]:
         """Delete it and wait: Fleet makes a Bundle of a HelmOp's name, and deletes it with the HelmOp."""
@@ -293,18 +297,6 @@ class FleetEngine:
                     fix="delete it, or take it over with --force",
                 )
 
-    def _kept(self, names: Sequence[str]) -> Status:
-        namespace = self._targets.namespace
-        for bd in self._list(BUNDLE_DEPLOYMENTS, None):
-            if not any(reading.is_of(bd, name, namespace) for name in names):
-                continue
-            spec, status = bd.get("spec") or {}, bd.get("status") or {}
-            known = (spec.get("options") or {}).get("keepResources") is True
-            if not known or status.get("appliedDeploymentID") != spec.get("deploymentID"):
-                why = fleet.bundle_deployment(bd).message
-                return pending(f"{BUNDLE_DEPLOYMENTS.ref(bd)} does not keep its objects yet: {why}")
-        return ready()
-
     def _wait_gone(self, obj: Object, what: str, timeout: float) -> None:
         waiter = replace(self._waiter, interval=0.3)
         until(lambda: self._gone(obj), what=what, timeout=timeout, waiter=waiter)
@@ -327,24 +319,3 @@ class FleetEngine:
                     fix="see Deployment fleet-agent in cattle-fleet-system on that cluster",
                 )
         return ready()
-
-
-def _resource(obj: Object) -> Resource:
-    return HELM_OPS if obj["kind"] == HELM_OPS.kind else BUNDLES
-
-
-def _dependants_first(found: Sequence[Object]) -> Iterator[Object]:
-    left = {str(obj["metadata"]["name"]): obj for obj in found}
-    while left:
-        needed = {entry.get("name") for obj in left.values() for entry in obj["spec"].get("dependsOn") or []}
-        free = [name for name in left if name not in needed] or list(left)
-        for name in free:
-            yield left.pop(name)
-
-
-def _difference(app: str, ref: Ref, live: Object | None, trial: Object) -> Difference:
-    if live is None:
-        return Difference(app, ref, "create")
-    # The revision only says that something else is different.
-    found = tuple(change for change in changes(live, trial) if objects.REVISION not in change.path)
-    return Difference(app, ref, "change" if found else "none", found)

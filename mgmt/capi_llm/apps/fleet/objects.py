@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from capi_llm.apps.fleet import secrecy, size
 from capi_llm.apps.fleet.kinds import BUNDLES, HELM_OPS
 from capi_llm.apps.fleet.targets import Targets
 from capi_llm.errors import BadInput
-from capi_llm.kube.resources import Object
+from capi_llm.kube.resources import Object, Resource
 
 APP = f"{versions.GROUP}/app"
 TARGETS = f"{versions.GROUP}/targets"
@@ -144,3 +144,18 @@ def _reference(owner: Object) -> dict[str, str]:
         "name": metadata["name"],
         "uid": metadata["uid"],
     }
+
+
+def kind_of(obj: Object) -> Resource:
+    """HelmOp or Bundle."""
+    return HELM_OPS if obj["kind"] == HELM_OPS.kind else BUNDLES
+
+
+def dependants_first(found: Sequence[Object]) -> Iterator[Object]:
+    """Bundles and HelmOps so that none comes before one that depends on it."""
+    left = {str(obj["metadata"]["name"]): obj for obj in found}
+    while left:
+        needed = {entry.get("name") for obj in left.values() for entry in obj["spec"].get("dependsOn") or []}
+        free = [name for name in left if name not in needed] or list(left)
+        for name in free:
+            yield left.pop(name)

@@ -7,10 +7,10 @@ after a change, and once at ``WaitApplied`` for minutes after all agents were do
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from capi_llm.apps.engine import AppStatus, Part
+from capi_llm.apps.engine import AppStatus, Difference, Part
 from capi_llm.apps.fleet import objects
 from capi_llm.apps.fleet.kinds import (
     BUNDLE_DEPLOYMENTS,
@@ -22,7 +22,8 @@ from capi_llm.apps.fleet.kinds import (
 from capi_llm.contract import fleet
 from capi_llm.contract.conditions import deleting
 from capi_llm.contract.fleet_troubles import BundleState, of_deployment
-from capi_llm.kube.resources import Object
+from capi_llm.kube.difference import changes
+from capi_llm.kube.resources import Object, Ref
 from capi_llm.waiting import Status, pending, ready
 
 
@@ -96,3 +97,25 @@ def _status(bd: Object, agents: Mapping[str, Status], held: str) -> Status:
     if trouble.state is BundleState.OUT_OF_SYNC and held:
         return replace(status, cause=held)
     return status
+
+
+def kept(found: Iterable[Object], names: Collection[str], namespace: str) -> Status:
+    """Whether the BundleDeployments of the Bundles ``names`` keep their objects when they go."""
+    for bd in found:
+        if not any(is_of(bd, name, namespace) for name in names):
+            continue
+        spec, status = bd.get("spec") or {}, bd.get("status") or {}
+        known = (spec.get("options") or {}).get("keepResources") is True
+        if not known or status.get("appliedDeploymentID") != spec.get("deploymentID"):
+            why = fleet.bundle_deployment(bd).message
+            return pending(f"{BUNDLE_DEPLOYMENTS.ref(bd)} does not keep its objects yet: {why}")
+    return ready()
+
+
+def difference(app: str, ref: Ref, live: Object | None, trial: Object) -> Difference:
+    """What makes ``live`` into ``trial``, the server's answer to a dry run."""
+    if live is None:
+        return Difference(app, ref, "create")
+    # The revision only says that something else is different.
+    found = tuple(change for change in changes(live, trial) if objects.REVISION not in change.path)
+    return Difference(app, ref, "change" if found else "none", found)
