@@ -103,14 +103,17 @@ def test_settings_are_under_the_file_and_the_flags_of_new_cluster(
     (tmp_path / "capi-llm.yaml").write_text(
         f"{HEAD}cluster: {{version: v1.31.0, controlPlane: 3, serviceDomain: a.b, labels: {{team: a}}}}\n"
     )
-    (tmp_path / "spec.yaml").write_text(f"{HEAD}kind: ClusterSpec\nname: demo\ncontrolPlane: 5\n")
+    machines = "in-memory-llm-clusterclass"
+    (tmp_path / "spec.yaml").write_text(
+        f"{HEAD}kind: ClusterSpec\nname: demo\nclass: {machines}\ncontrolPlane: 5\n"
+    )
     made = shown(capsys, "new-cluster", "-f", "spec.yaml", "--version", "v1.32.0", "--dry-run")
     assert made["spec"]["topology"]["version"] == "v1.32.0"
     assert made["spec"]["topology"]["controlPlane"]["replicas"] == 5
     assert made["spec"]["clusterNetwork"]["serviceDomain"] == "a.b"
     assert made["metadata"]["labels"]["team"] == "a"
     said = json.loads(made["metadata"]["annotations"]["capi-llm.dev/intent"])
-    assert said == {"name": "demo", "version": "v1.32.0", "controlPlane": 5}
+    assert said == {"name": "demo", "class": machines, "version": "v1.32.0", "controlPlane": 5}
 
 
 def test_new_cluster_keeps_apart_from_the_host_wherever_it_was_said(
