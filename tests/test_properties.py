@@ -210,6 +210,8 @@ GOOD_OF = {
     kinds.MEMORY: "8Gi", kinds.WORKERS: "2..4", kinds.PLANE_KIND: "sandbox", kinds.CONTROL_PLANE: 3,
     kinds.SWITCH: True, kinds.FOLDER: "folder", kinds.FILE: "file", kinds.LABELS: {"team": "a"},
     kinds.VARIABLES: {"cni": "calico"}, kinds.NETWORKS: ["10.9.0.0/16"],
+    kinds.NAMES: ["ollama", "litellm"], kinds.MAPS: {"ollama": {"models": ["tinyllama"]}},
+    kinds.DELIVERY: "direct",
 }  # fmt: skip
 NETWORK_OF = {"pods": "10.8.0.0/16", "services": "10.97.0.0/24"}
 RAW = st.one_of(

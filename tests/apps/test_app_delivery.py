@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from charts import config, make, release, server
+from small_bundles import config, make, release, server
 
 from audit import writes
 from capi_llm.apps import course, delivery, namespaces, secrets, volumes

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charts import config, make, server
+from small_bundles import config, make, server
 
 from audit import writes
 from capi_llm.apps.helm import Helm

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from charts import config, make, release
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from small_bundles import config, make, release
 
 from capi_llm.apps import fleetfile
 from capi_llm.apps.bundle import Bundle

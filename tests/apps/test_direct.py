@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from charts import config, make, release, server
+from small_bundles import config, make, release, server
 
 from audit import writes
 from capi_llm.apps import applyset, pruning
@@ -149,7 +149,7 @@ from capi_llm.apps import fleetfile
 from capi_llm.apps.direct import Direct
 from capi_llm.apps.engine import Target
 from capi_llm.apps.helm import Helm
-from charts import release
+from small_bundles import release
 left, real = int(sys.argv[1]), Api.request
 def request(self, method, path, *, query=None, **more):
     global left

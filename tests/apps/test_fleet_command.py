@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from charts import config, make, server
+from small_bundles import config, make, server
 
 import audit
 import upstream

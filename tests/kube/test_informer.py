@@ -199,13 +199,12 @@ def test_deletions_that_happened_while_it_was_away(
     changes: list[tuple[str, str]] = []
     informer.add_listener(lambda change, obj: changes.append((change, obj["metadata"]["name"])))
     gate = threading.Event()
-    original = informer._api.watch
 
     def held(*arguments: Any, **keywords: Any) -> Any:
         gate.wait(60)
-        return original(*arguments, **keywords)
+        return watch(*arguments, **keywords)
 
-    monkeypatch.setattr(informer._api, "watch", held)
+    monkeypatch.setattr(informer_module, "watch", held)
     control_plane.kill_apiserver()
     control_plane.start()
     api.delete(Ref(CONFIGMAPS, "drop", namespace))

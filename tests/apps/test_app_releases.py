@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import config, make, release
+from small_bundles import config, make, release
 
 from capi_llm.apps import catalogue, course, releases
 from capi_llm.apps import values as merging
