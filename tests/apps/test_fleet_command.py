@@ -179,7 +179,7 @@ def test_apps_come_by_fleet(
     deploy(api, namespace, conf, manifests(config("conf", a="a"), "conf", namespace))
     deploy(api, namespace, web, *web_objects(namespace))
     before = log_file.stat().st_size
-    assert "3 apps are ready; nothing was changed." in commands.run("apply").stderr
+    assert "3 apps ready: nothing was changed." in commands.run("apply").stderr
     assert [
         i for i in audit.writes(log_file, agent="capi-llm/", after=before) if "/leases" not in i.uri
     ] == []
