@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane, Pki
 from scripted_server import ScriptedServer
 
 from capi_llm.kube import kubeconfig
@@ -20,6 +19,7 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.resources import NAMESPACES
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
+from control_plane import ControlPlane, Pki
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

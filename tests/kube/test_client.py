@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane
 
 from capi_llm import versions, waiting
 from capi_llm.errors import BadInput, Conflict, Interrupted, NotFound, Unavailable
@@ -21,6 +20,7 @@ from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import CLUSTERS, CONFIGMAPS, DEPLOYMENTS, NAMESPACES, NODES, Object, Ref
+from control_plane import ControlPlane
 
 
 def config_map(name: str, namespace: str, **data: str) -> Object:

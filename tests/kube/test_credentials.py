@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import yaml
-from control_plane import NOBODY_TOKEN, ControlPlane, Pki
 from scripted_server import reply
 
 from capi_llm.errors import BadInput, CapiLlmError, Forbidden, NotFound, Unauthorized
 from capi_llm.kube import credentials, kubeconfig, plain
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import SECRETS
+from control_plane import NOBODY_TOKEN, ControlPlane, Pki
 
 
 def login(plane: ControlPlane, path: Path, user: dict[str, Any]) -> Path:

@@ -9,7 +9,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from control_plane import ControlPlane
 
 from capi_llm import waiting
 from capi_llm.errors import NotFound, Refused
@@ -17,6 +16,7 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.lease import COMMAND_ANNOTATION, LeaseLock
 from capi_llm.kube.resources import LEASES, Object, Ref
 from capi_llm.settings import hostname
+from control_plane import ControlPlane
 
 
 def lock(api: Api, namespace: str, command: str = "capi-llm bootstrap", duration: int = 15) -> LeaseLock:

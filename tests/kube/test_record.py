@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane
 
 from capi_llm.kube import record
 from capi_llm.kube.apply import Applied, apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CONFIGMAPS, NAMESPACES, SECRETS, Object, Ref
+from control_plane import ControlPlane
 
 RECORD = Ref(CONFIGMAPS, "what-is-there", "kube-system")
 
