@@ -17,7 +17,7 @@ from audit import writes
 from capi_llm import plane
 from capi_llm.kube.resources import PODS, Ref, Resource
 from capi_llm.sandbox import processes
-from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.sandbox.parts import MANAGERS, PROVIDER
 from capi_llm.settings import Settings
 from capi_llm.waiting import Waiter, pending, ready, until
 from sandboxes import Sandbox
@@ -103,7 +103,7 @@ def test_managers_run_with_their_own_permissions(sandbox: Sandbox) -> None:
     log = sandbox.ctx.sandbox.audit_log
     users = {write.user for write in writes(log)}
     assert not {user for user in users if user.startswith("capi-llm:")} - {
-        f"capi-llm:{name}" for name in MANAGERS
+        f"capi-llm:{name}" for name in (*MANAGERS, PROVIDER)
     }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
