@@ -18,8 +18,21 @@ def node(obj: Mapping[str, Any]) -> Status:
     return pending("the node has not reported yet")
 
 
+_PASSING = ("node.kubernetes.io/", "node.cluster.x-k8s.io/", "node.cloudprovider.kubernetes.io/")
+"""What a node is tainted with while it is not ready or not set up
+(https://kubernetes.io/docs/reference/labels-annotations-taints/,
+https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/api/v1beta1/common_types.go)."""
+
+
 def takes_pods(obj: Mapping[str, Any]) -> bool:
-    """Whether a Node takes pods that tolerate no taint of it."""
+    """Whether a Node takes pods that tolerate no taint of it, now or as soon as it has settled.
+
+    Taints of :data:`_PASSING` are taken off by controllers, some a moment after the node is Ready.
+    """
     spec = obj.get("spec") or {}
-    taints = [taint for taint in spec.get("taints") or () if taint.get("effect") != "PreferNoSchedule"]
-    return not spec.get("unschedulable") and not taints
+    lasting = [
+        taint
+        for taint in spec.get("taints") or ()
+        if taint.get("effect") != "PreferNoSchedule" and not str(taint.get("key")).startswith(_PASSING)
+    ]
+    return not spec.get("unschedulable") and not lasting
