@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from apps_commands import Commands
 from small_bundles import config, make, server
 
 from audit import writes
@@ -29,17 +30,6 @@ def keys(objects: list[dict[str, object]]) -> set[Key]:
         where = metadata.get("namespace", "")
         found.add((str(obj["apiVersion"]), str(obj["kind"]), str(where), str(metadata["name"])))
     return found
-
-
-class Commands:
-    """``capi-llm apps VERB demo`` with the test's own bundles."""
-
-    def __init__(self, sandbox: Sandbox, namespace: str, folder: Path) -> None:
-        self._sandbox, self._namespace, self.folder = sandbox, namespace, folder
-
-    def run(self, verb: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        more = ("-n", self._namespace, "--bundle-dir", str(self.folder))
-        return self._sandbox.cli("apps", verb, "demo", *argv, *more, check=check)
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from apps_commands import Commands
 from small_bundles import config, make, server
 
 import audit
@@ -36,17 +36,6 @@ kind: PersistentVolumeClaim
 metadata: {name: data}
 spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 """
-
-
-class Commands:
-    """``capi-llm apps VERB demo`` with the test's own bundles."""
-
-    def __init__(self, sandbox: Sandbox, namespace: str, folder: Path) -> None:
-        self._sandbox, self._namespace, self.folder = sandbox, namespace, folder
-
-    def run(self, verb: str, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        more = ("-n", self._namespace, "--bundle-dir", str(self.folder))
-        return self._sandbox.cli("apps", verb, "demo", *argv, *more, check=check)
 
 
 @pytest.fixture

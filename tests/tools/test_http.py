@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import socket
 import threading
@@ -11,15 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hostile import Act, Hostile, hostile, sha256
 
 from capi_llm import http
 from capi_llm.errors import FetchFailed, Interrupted
 from capi_llm.waiting import Cancel
+from self_signed import certificate
 
 BODY = bytes(range(256)) * 2000  # 512 000 bytes
 OTHER = BODY[::-1]
@@ -207,33 +202,6 @@ def test_redirect_in_a_circle(server: Hostile, to: Path) -> None:
     server.on("/b", Act(status=302, headers={"Location": "/a"}))
     with pytest.raises(FetchFailed, match="too many redirects"):
         http.download(server.on("/a", Act(status=302, headers={"Location": "/b"})), to, limits=QUICK)
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = folder / "cert.pem", folder / "key.pem"
-    cert_file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return cert_file, key_file
 
 
 def test_https_does_not_become_http(server: Hostile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capi_llm import versions
-from capi_llm.cli.app_options import on_cluster, opened, values, watching
+from capi_llm.cli.app_options import Asked, on_cluster, opened, values, watching
 from capi_llm.cli.console import data
 from capi_llm.cli.options import State, output, timeout
 
@@ -42,12 +42,7 @@ _WORDS = {"create": "would be created", "change": "would be changed", "delete": 
 @on_cluster
 def render(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
-    files: tuple[Path, ...],
-    sets: tuple[str, ...],
+    asked: Asked,
     form: str,
     output: str,
 ) -> None:
@@ -61,8 +56,8 @@ def render(
 
     if (form == "helm") == (output in ("yaml", "json")):
         raise BadInput("-o names the folder of --format helm", fix="--format helm -o DIR, or -o yaml")
-    with opened(state, cluster, namespace, bundle_dir, files, sets) as stack:
-        chosen = stack.choose(apps)
+    with opened(state, asked) as stack:
+        chosen = stack.choose(asked.apps)
         if form == "helm":
             path = export.write(Path(output), chosen, stack.helm)
             state.console.say(f"Next: helm install llm-stack {path} --namespace llm --create-namespace")
@@ -89,12 +84,7 @@ def render(
 @on_cluster
 def diff(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
-    files: tuple[Path, ...],
-    sets: tuple[str, ...],
+    asked: Asked,
     exit_code: bool,
     force_conflicts: bool,
     output: str,
@@ -103,8 +93,8 @@ def diff(
     from capi_llm.apps import secrets
     from capi_llm.apps.engine import Difference
 
-    with opened(state, cluster, namespace, bundle_dir, files, sets) as stack:
-        chosen = stack.choose(apps, with_needs=True)
+    with opened(state, asked) as stack:
+        chosen = stack.choose(asked.apps, with_needs=True)
         missing = [Difference("", ref, "create") for ref in secrets.missing(stack.workload, chosen)]
         found = [*missing, *stack.engine.diff(chosen, force=force_conflicts)]
     if output == "table":
@@ -163,12 +153,7 @@ def _as_json(item: Difference) -> dict[str, Any]:
 @on_cluster
 def apply_apps(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
-    files: tuple[Path, ...],
-    sets: tuple[str, ...],
+    asked: Asked,
     force_conflicts: bool,
     wait: bool,
     timeout: float,
@@ -177,11 +162,11 @@ def apply_apps(
 
     Run again, it changes nothing. What left a bundle is deleted, and nothing else.
     """
-    with opened(state, cluster, namespace, bundle_dir, files, sets, command="apps apply") as stack:
+    with opened(state, asked, command="apps apply") as stack:
         deliver(
             state,
             stack,
-            stack.choose(apps, with_needs=True),
+            stack.choose(asked.apps, with_needs=True),
             force=force_conflicts,
             wait=wait,
             timeout=timeout,

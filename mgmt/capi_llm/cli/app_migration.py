@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from capi_llm.cli import names
-from capi_llm.cli.app_options import opened, values, watching
+from capi_llm.cli.app_options import Asked, opened, values, watching
 from capi_llm.cli.options import State, namespace, pass_state, plane_name, timeout
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def migrate(
     from capi_llm.apps.migration import migrate as move
     from capi_llm.waiting import ready
 
+    asked = Asked(cluster, namespace, (), bundle_dir, files, sets)
     with (
-        opened(state, cluster, namespace, bundle_dir, files, sets, command="apps migrate", to=to) as stack,
+        opened(state, asked, command="apps migrate", to=to) as stack,
         watching(state, stack, timeout) as waiting,
     ):
         moved = move(stack, to, waiting)

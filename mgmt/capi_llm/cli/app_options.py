@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,8 +23,34 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def on_cluster(command: _Command) -> _Command:
-    """``CLUSTER [APP]...`` and where they are."""
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says of a cluster and its apps; ``files`` and ``sets`` are values."""
+
+    cluster: str
+    namespace: str
+    apps: tuple[str, ...] = ()
+    bundle_dir: Path | None = None
+    files: tuple[Path, ...] = ()
+    sets: tuple[str, ...] = ()
+
+
+def on_cluster(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``CLUSTER [APP]...`` and where they are, which ``command`` gets as an :class:`Asked`."""
+
+    @functools.wraps(command)
+    def folded(
+        state: State,
+        cluster: str,
+        namespace: str,
+        apps: tuple[str, ...],
+        bundle_dir: Path | None,
+        files: tuple[Path, ...] = (),
+        sets: tuple[str, ...] = (),
+        **more: Any,
+    ) -> Any:
+        return command(state, Asked(cluster, namespace, apps, bundle_dir, files, sets), **more)
+
     options: tuple[Callable[[Any], Any], ...] = (
         click.argument("apps", nargs=-1, metavar="[APP]..."),
         click.argument("cluster", shell_complete=names.clusters),
@@ -33,9 +61,10 @@ def on_cluster(command: _Command) -> _Command:
         plane_name,
         pass_state,
     )
+    wrapped: Callable[..., Any] = folded
     for option in options:
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def values(command: _Command) -> _Command:
@@ -49,26 +78,16 @@ def values(command: _Command) -> _Command:
 
 
 @contextlib.contextmanager
-def opened(
-    state: State,
-    cluster: str,
-    namespace: str,
-    bundle_dir: Path | None,
-    files: Sequence[Path] = (),
-    sets: Sequence[str] = (),
-    *,
-    command: str = "",
-    to: Engines | None = None,
-) -> Iterator[Stack]:
+def opened(state: State, asked: Asked, *, command: str = "", to: Engines | None = None) -> Iterator[Stack]:
     """The apps of a cluster; with a ``command`` that changes them, under the cluster's lock."""
     from capi_llm import plane
     from capi_llm.apps import stack as apps
 
     with contextlib.ExitStack() as stack:
         if command:
-            words = f"{command} {cluster}"
+            words = f"{command} {asked.cluster}"
             here = stack.enter_context(
-                plane.working_on_cluster(state.settings, state.plane, cluster, namespace, words)
+                plane.working_on_cluster(state.settings, state.plane, asked.cluster, asked.namespace, words)
             )
         else:
             here = stack.enter_context(plane.connected(state.settings, state.plane))
@@ -77,11 +96,11 @@ def opened(
                 state.settings,
                 here.identity.kind,
                 here.api(),
-                cluster,
-                namespace,
-                bundle_dir=bundle_dir,
-                files=files,
-                sets=sets,
+                asked.cluster,
+                asked.namespace,
+                bundle_dir=asked.bundle_dir,
+                files=asked.files,
+                sets=asked.sets,
                 to=to,
             )
         )

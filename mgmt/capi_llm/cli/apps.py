@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +9,7 @@ import click
 from capi_llm import versions
 from capi_llm.cli.app_delivery import apply_apps, count, diff, render
 from capi_llm.cli.app_migration import migrate
-from capi_llm.cli.app_options import on_cluster, opened, watching
+from capi_llm.cli.app_options import Asked, on_cluster, opened, watching
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, confirm, output, timeout, yes
 
@@ -34,16 +33,14 @@ def apps() -> None:
 @apps.command("list")
 @output("table", "json", "yaml")
 @on_cluster
-def list_apps(
-    state: State, cluster: str, apps: tuple[str, ...], namespace: str, bundle_dir: Path | None, output: str
-) -> None:
+def list_apps(state: State, asked: Asked, output: str) -> None:
     """Every app, whether it is on CLUSTER, and how it is."""
     from capi_llm.apps.catalogue import choose
 
-    with opened(state, cluster, namespace, bundle_dir) as stack:
-        bundles = choose(stack.bundles, apps, "APP") if apps else stack.bundles
+    with opened(state, asked) as stack:
+        bundles = choose(stack.bundles, asked.apps, "APP") if asked.apps else stack.bundles
         known = [bundle.name for bundle in bundles]
-        delivered = [app for app in stack.engine.delivered() if app not in known and not apps]
+        delivered = [app for app in stack.engine.delivered() if app not in known and not asked.apps]
         states = {item.app: item for item in stack.engine.status([*known, *delivered])}
     rows = []
     for bundle in bundles:
@@ -53,9 +50,9 @@ def list_apps(
         rows.append(_row(bundle.name, item, word, bundle.version, bundle.namespace, fits))
     rows += [_row(app, states[app], _state(states[app], ""), "", "", False) for app in delivered]
     if stack.kind == "sandbox":
-        _say_what_is_simulated(state, (namespace, cluster), rows)
+        _say_what_is_simulated(state, (asked.namespace, asked.cluster), rows)
     if output != "table":
-        about = {"name": cluster, "namespace": namespace, "delivery": stack.engine.name}
+        about = {"name": asked.cluster, "namespace": asked.namespace, "delivery": stack.engine.name}
         data({"apiVersion": versions.API_VERSION, "cluster": about, "apps": rows}, output)
         return
     table = [("APP", "STATE", "VERSION", "NAMESPACE", "MESSAGE")]
@@ -115,18 +112,16 @@ def _row(app: str, item: AppStatus, state: str, version: str, space: str, fits: 
 @apps.command("wait")
 @timeout("APPS")
 @on_cluster
-def wait_for_apps(
-    state: State, cluster: str, apps: tuple[str, ...], namespace: str, bundle_dir: Path | None, timeout: float
-) -> None:
+def wait_for_apps(state: State, asked: Asked, timeout: float) -> None:
     """Wait until apps on CLUSTER are ready: those named, else all that were delivered."""
     from capi_llm.apps import course
     from capi_llm.apps.catalogue import choose
     from capi_llm.waiting import ready
 
-    with opened(state, cluster, namespace, bundle_dir) as stack:
-        if apps:
-            choose(stack.bundles, apps, "APP")
-        wanted = list(apps) or list(stack.engine.delivered())
+    with opened(state, asked) as stack:
+        if asked.apps:
+            choose(stack.bundles, asked.apps, "APP")
+        wanted = list(asked.apps) or list(stack.engine.delivered())
         with watching(state, stack, timeout) as waiting:
             states = course.until_ready(stack.engine, wanted, waiting)
     state.console.mark(ready(), f"{count(len(states), 'app')} ready.")
@@ -138,10 +133,7 @@ def wait_for_apps(
 @on_cluster
 def remove_apps(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
+    asked: Asked,
     timeout: float,
     yes: bool,
 ) -> None:
@@ -151,12 +143,14 @@ def remove_apps(
     """
     from capi_llm.apps import course
 
-    with opened(state, cluster, namespace, bundle_dir, command="apps remove") as stack:
-        names = course.removal(stack.bundles, stack.engine.delivered(), apps)
+    with opened(state, asked, command="apps remove") as stack:
+        names = course.removal(stack.bundles, stack.engine.delivered(), asked.apps)
         if not names:
             state.console.say("Nothing of that is on the cluster; nothing was changed.")
             return
-        confirm(state, f"Remove {', '.join(names)} from cluster {cluster!r}, with what they store?", yes=yes)
+        confirm(
+            state, f"Remove {', '.join(names)} from cluster {asked.cluster!r}, with what they store?", yes=yes
+        )
         for item in stack.engine.remove(names, timeout=timeout):
             state.console.say(f"{item.app}: {count(len(item.deleted), 'object')} deleted.")
             for ref in item.kept:
@@ -171,10 +165,7 @@ def remove_apps(
 @on_cluster
 def restart_apps(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
+    asked: Asked,
     wait: bool,
     timeout: float,
 ) -> None:
@@ -183,15 +174,15 @@ def restart_apps(
     from capi_llm.apps.catalogue import choose
     from capi_llm.errors import BadInput
 
-    if not apps:
-        raise BadInput("no app was named", fix=f"capi-llm apps restart {cluster} APP")
-    with opened(state, cluster, namespace, bundle_dir, command="apps restart") as stack:
-        choose(stack.bundles, apps, "APP")
-        for ref in restart.pods(stack.workload, stack.engine.status(apps)):
+    if not asked.apps:
+        raise BadInput("no app was named", fix=f"capi-llm apps restart {asked.cluster} APP")
+    with opened(state, asked, command="apps restart") as stack:
+        choose(stack.bundles, asked.apps, "APP")
+        for ref in restart.pods(stack.workload, stack.engine.status(asked.apps)):
             state.console.say(f"{ref}: its pods are being replaced.")
         if wait:
             with watching(state, stack, timeout) as waiting:
-                course.until_ready(stack.engine, apps, waiting)
+                course.until_ready(stack.engine, asked.apps, waiting)
 
 
 @apps.command("logs")
@@ -201,10 +192,7 @@ def restart_apps(
 @on_cluster
 def logs_of_apps(
     state: State,
-    cluster: str,
-    apps: tuple[str, ...],
-    namespace: str,
-    bundle_dir: Path | None,
+    asked: Asked,
     follow: bool,
     previous: bool,
     tail: int,
@@ -213,10 +201,10 @@ def logs_of_apps(
     from capi_llm.apps import log
     from capi_llm.apps.catalogue import choose
 
-    with opened(state, cluster, namespace, bundle_dir) as stack:
-        if apps:
-            choose(stack.bundles, apps, "APP")
-        states = stack.engine.status(apps or stack.engine.delivered())
+    with opened(state, asked) as stack:
+        if asked.apps:
+            choose(stack.bundles, asked.apps, "APP")
+        states = stack.engine.status(asked.apps or stack.engine.delivered())
         containers = log.containers(stack.workload, states)
         if not containers:
             state.console.say("No containers are there.")

@@ -77,10 +77,10 @@ def _of_cluster(state: State, here: Plane, part: str, cluster: str, namespace: s
 def _of_app(state: State, app: str, cluster: str, namespace: str, tail: int, follow: bool) -> Iterator[str]:
     from capi_llm.apps import log
     from capi_llm.apps.catalogue import choose
-    from capi_llm.cli.app_options import opened
+    from capi_llm.cli.app_options import Asked, opened
 
     app = _AUTOSCALER_APP if app == AUTOSCALER else app
-    with opened(state, cluster, namespace, None) as stack:
+    with opened(state, Asked(cluster, namespace)) as stack:
         (bundle,) = choose(stack.bundles, (app,), "WHAT")
         api = stack.management if bundle.place == "management" else stack.workload
         containers = log.containers(api, stack.engine.status((app,)))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from pathlib import Path
 
-from capi_llm.errors import CapiLlmError
 from capi_llm.gateway.runner import Runner
 from capi_llm.kube.client import Api
-from capi_llm.kube.credentials import Credentials
+from capi_llm.kube.served import serve
 from capi_llm.settings import command_environment
 from capi_llm.waiting import Cancel
 
@@ -25,17 +22,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="where LiteLLM listens")
     parser.add_argument("--of", help="version of capi-llm whose supervisor started this; for that one to see")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    cancel = Cancel()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: cancel.set())
-    try:
-        with Api(Credentials(options.kubeconfig, agent=AGENT), retry_for=0) as api:
-            Runner(api, options.folder, options.port, command_environment(), cancel).run()
-    except CapiLlmError as error:
-        logging.getLogger("capi_llm.gateway").error("%s", error)
-        return 1
-    return 0
+
+    def work(api: Api, cancel: Cancel) -> None:
+        Runner(api, options.folder, options.port, command_environment(), cancel).run()
+
+    return serve(options.kubeconfig, work, agent=AGENT)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import signal
 import sys
 from pathlib import Path
 
-from capi_llm.errors import CapiLlmError
 from capi_llm.kube.client import Api
-from capi_llm.kube.credentials import Credentials
+from capi_llm.kube.served import serve
 from capi_llm.provider.loop import Loop
 from capi_llm.provider.readiness import Readiness
 from capi_llm.sandbox.layout import Layout
@@ -28,21 +25,14 @@ def main() -> int:
     parser.add_argument("--health", required=True, help="ADDRESS:PORT of the health check")
     parser.add_argument("--of", help="version of capi-llm whose supervisor started this; for that one to see")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    cancel = Cancel()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: cancel.set())
-    sandbox = Layout(options.sandbox)
-    try:
-        workloads = Workloads(sandbox, instance_of(sandbox))
-        with Api(Credentials(options.kubeconfig, agent=AGENT), retry_for=0) as api:
-            loop = Loop(api, workloads, cancel)
-            with Readiness(options.health, lambda: loop.ready):
-                loop.run()
-    except CapiLlmError as error:
-        logging.getLogger("capi_llm.provider").error("%s", error)
-        return 1
-    return 0
+
+    def work(api: Api, cancel: Cancel) -> None:
+        sandbox = Layout(options.sandbox)
+        loop = Loop(api, Workloads(sandbox, instance_of(sandbox)), cancel)
+        with Readiness(options.health, lambda: loop.ready):
+            loop.run()
+
+    return serve(options.kubeconfig, work, agent=AGENT)
 
 
 if __name__ == "__main__":
