@@ -179,6 +179,22 @@ def test_what_runs_beside_the_cluster_object_is_named_by_it(tmp_path: Path, helm
         releases.of([scaler], "kind", Target("d" * 50), Said(), helm.set)
 
 
+def test_calicos_pool_is_the_clusters_pod_network(helm: Helm) -> None:
+    (calico,) = catalogue.choose(catalogue.shipped(), ["calico"], "APP")
+
+    def pools(*pods: str, said: Said = Said()) -> list[dict[str, str]]:  # noqa: B008  frozen
+        (found,) = releases.of([calico], "kind", Target("demo", pods=pods), said, helm.set)
+        network: dict[str, Any] = found.values["installation"]["calicoNetwork"]
+        assert network["mtu"] == 1350
+        own: list[dict[str, str]] = network["ipPools"]
+        return own
+
+    assert pools("10.4.0.0/16") == [{"cidr": "10.4.0.0/16", "encapsulation": "VXLAN"}]
+    assert pools() == [{"cidr": "192.168.0.0/16", "encapsulation": "VXLAN"}]
+    mine = {"installation": {"calicoNetwork": {"ipPools": [{"cidr": "10.4.0.0/17"}]}}}
+    assert pools("10.4.0.0/16", said=Said({"calico": mine})) == [{"cidr": "10.4.0.0/17"}]
+
+
 def test_rounds_and_removal_follow_the_dependencies(tmp_path: Path) -> None:
     for name, needs in {"a": "", "b": "a", "c": "a", "d": "bc"}.items():
         make(tmp_path, name, {"x": config(name)}, dependsOn=[{"name": other} for other in needs])

@@ -27,7 +27,9 @@ def find(api: Api, name: str, namespace: str = "default") -> Object:
 def target(cluster: Object) -> Target:
     """The Cluster object as something to deliver to."""
     metadata = cluster["metadata"]
-    return Target(metadata["name"], metadata["namespace"], dict(metadata.get("labels") or {}))
+    network = (cluster.get("spec") or {}).get("clusterNetwork") or {}
+    pods = tuple((network.get("pods") or {}).get("cidrBlocks") or ())
+    return Target(metadata["name"], metadata["namespace"], dict(metadata.get("labels") or {}), pods)
 
 
 def recorded(cluster: Object) -> Engines | None:

@@ -25,11 +25,12 @@ ENGINES: tuple[Engines, ...] = ("direct", "fleet")
 
 @dataclass(frozen=True)
 class Target:
-    """A workload cluster: the name and namespace of its Cluster object, and its labels."""
+    """A workload cluster: name and namespace of its Cluster object, its labels, its pods' networks."""
 
     name: str
     namespace: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
+    pods: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

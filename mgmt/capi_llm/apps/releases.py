@@ -119,6 +119,12 @@ def _of_plane(bundle: Bundle, kind: str, target: Target) -> dict[str, Any]:
     if bundle.place == "management" and bundle.knows("autoDiscovery"):
         found["autoDiscovery"] = {"clusterName": target.name, "namespace": target.namespace}
         found["clusterAPIKubeconfigSecret"] = f"{target.name}-kubeconfig"
+    network = ((bundle.values.get("installation") or {}).get("calicoNetwork")) or {}
+    if network.get("ipPools") and target.pods:
+        # Calico refuses a pool outside of the network that kubeadm was told.
+        like = network["ipPools"][0]
+        pools = [{**like, "cidr": cidr} for cidr in target.pods]
+        found["installation"] = {"calicoNetwork": {"ipPools": pools}}
     return found
 
 
