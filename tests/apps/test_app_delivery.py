@@ -13,7 +13,7 @@ from audit import writes
 from capi_llm.apps import course, delivery, namespaces, secrets, volumes
 from capi_llm.apps.course import Wait
 from capi_llm.apps.direct import Direct
-from capi_llm.apps.engine import AppStatus, Target
+from capi_llm.apps.engine import AppStatus, Release, Target
 from capi_llm.apps.helm import Helm
 from capi_llm.errors import CapiLlmError, NotFound, Refused, TimedOut
 from capi_llm.kube.resources import CLUSTERS, NAMESPACES, PODS, SECRETS, Object, Ref
@@ -120,6 +120,30 @@ def test_what_depends_waits_for_what_it_needs(
     brought = next(states for states in heard if states[second.name].delivered)
     assert brought[first.name].status.ready
     assert all(item.status.ready for item in heard[-1].values())
+
+
+def test_a_delivery_that_broke_off_is_brought_to_its_end_in_its_turn(
+    sandbox: Sandbox, engine: Direct, namespace: str, tmp_path: Path
+) -> None:
+    def chain(manifest: str) -> list[Release]:
+        names = [f"{namespace}-{letter}" for letter in "abc"]
+        texts = [config("a"), manifest, config("c")]
+        needs = [[], names[:1], names[1:2]]
+        return [
+            release(
+                make(tmp_path, name, {"m": text}, namespace=namespace, dependsOn=[{"name": n} for n in need])
+            )
+            for name, text, need in zip(names, texts, needs, strict=True)
+        ]
+
+    wait = Wait(60, sandbox.api, Waiter())
+    with pytest.raises(CapiLlmError):
+        course.deliver(engine, chain(config("NOT A NAME")), wait)
+    second = engine.status([f"{namespace}-b"])[0]
+    assert "has not come to its end" in second.status.message
+    done = course.deliver(engine, chain(config("b")), wait)
+    assert [len(item.objects) for item in done] == [1, 1, 1]
+    assert all(item.status.ready for item in engine.status([item.app for item in done]))
 
 
 def test_what_blocks_is_told_with_events_and_the_pods_own_reason(

@@ -212,6 +212,19 @@ def test_keys_are_never_in_temporary_files(
     assert list(folder.iterdir()) == []
 
 
+def test_a_held_kubeconfig_is_nowhere_on_disk(
+    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with kubeconfig.held(control_plane.kubeconfig.read_text()) as path:
+        assert list(tmp_path.iterdir()) == []
+        with Api.from_kubeconfig(path) as api:
+            assert api.ready().ready
+        # Read a second time, as after a 401.
+        assert path.read_text() == control_plane.kubeconfig.read_text()
+    assert not path.exists()
+
+
 def test_certificates_that_are_none_are_told(control_plane: ControlPlane, tmp_path: Path) -> None:
     for part, key in (("clusters", "certificate-authority-data"), ("users", "client-certificate-data")):
         config = yaml.safe_load(control_plane.kubeconfig.read_text())

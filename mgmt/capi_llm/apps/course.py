@@ -48,9 +48,11 @@ def deliver(
     with _Eyes(engine) as eyes:
         for number, level in enumerate(levels):
             done += engine.apply(level, force=force)
+            brought = [release.app for other in levels[: number + 1] for release in other]
             later = [release for other in levels[number + 1 :] for release in other]
             needed = {name for release in later for name in release.bundle.depends_on}
-            names = [name for name in apps if name in needed] if later else apps
+            # Not what comes later: a killed run may have left half of it, and only its own turn ends that.
+            names = [name for name in brought if name in needed] if later else apps
             if later or to_end:
                 left = replace(wait, timeout=max(0.0, deadline - time.monotonic()))
                 _until(engine, names, apps, left, eyes)
@@ -103,7 +105,7 @@ class _Eyes:
 def _until(
     engine: Engine, needed: Sequence[str], shown: Sequence[str], wait: Wait, eyes: _Eyes
 ) -> list[AppStatus]:
-    """Wait until those of ``shown`` that are ``needed`` are ready; those that are brought already count."""
+    """Wait until those of ``shown`` that are ``needed`` are ready."""
     latest: list[AppStatus] = []
 
     def probe() -> Status:
@@ -111,9 +113,8 @@ def _until(
         if states != latest:
             latest[:] = states
             wait.hear(states)
-        return verdict([state for state in states if state.app in needed and (state.delivered or not early)])
+        return verdict([state for state in states if state.app in needed])
 
-    early = set(needed) != set(shown)
     if look(probe).ready:
         return latest
     bell = eyes.bell()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -83,9 +81,9 @@ def portforward(
         _stop(state, records, words)
         return None
     wanted = origins.parse(words, namespace, management=management)
-    with plane.connected(state.settings, state.plane) as here, tempfile.TemporaryDirectory() as folder:
+    with plane.connected(state.settings, state.plane) as here, contextlib.ExitStack() as kept:
         name = here.identity.name
-        label, found = origins.find(here, wanted, Path(folder))
+        label, found = origins.find(here, wanted, kept)
         if here.identity.kind == "sandbox":
             _say_what_is_simulated(state, name, found)
         if detach:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from capi_llm.clusters import kubeconfig
 from capi_llm.errors import Unavailable
@@ -28,12 +26,12 @@ def connected(
     Raises NotFound where there is no such cluster, or no kubeconfig of it yet.
     """
     text = kubeconfig.fetch(management, name, namespace)
-    with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
-        path = Path(folder) / "kubeconfig"
-        files.write(path, text)
-        with Api.from_kubeconfig(path, retry_for=retry_for, cancel=cancel) as api:
-            try:
-                yield api
-            except Unavailable as error:
-                error.fix = error.fix or f"capi-llm wait cluster {name}, then run this command again"
-                raise
+    with (
+        files.held(text) as path,
+        Api.from_kubeconfig(path, retry_for=retry_for, cancel=cancel) as api,
+    ):
+        try:
+            yield api
+        except Unavailable as error:
+            error.fix = error.fix or f"capi-llm wait cluster {name}, then run this command again"
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,10 @@ def parse(words: Sequence[str], namespace: str = "", *, management: bool = False
     return Wanted(cluster, tuple(rest), namespace, management)
 
 
-def find(here: Plane, wanted: Wanted, folder: Path) -> tuple[str, list[Origin]]:
+def find(here: Plane, wanted: Wanted, kept: contextlib.ExitStack) -> tuple[str, list[Origin]]:
     """What the workload cluster is called ("" if none is meant), and what to forward of which cluster.
 
-    Its kubeconfig is written into ``folder``, which has to stay as long as it is forwarded. Raises
+    Its kubeconfig is held by ``kept``, which has to stay open as long as it is forwarded. Raises
     NotFound where nothing is there, Refused where several clusters are and none was named.
     """
     origins: list[Origin] = []
@@ -72,9 +73,8 @@ def find(here: Plane, wanted: Wanted, folder: Path) -> tuple[str, list[Origin]]:
     if not wanted.management and (below or not above):
         namespace, name = _cluster(here, wanted.cluster)
         label = kubeconfigs.label(name, namespace)
-        path = folder / "kubeconfig"
-        files.write(path, kubeconfigs.fetch(here.api(), name, namespace))
-        credentials = Credentials(path)
+        text = kubeconfigs.fetch(here.api(), name, namespace)
+        credentials = Credentials(kept.enter_context(files.held(text)))
         with Api(credentials) as api:
             found = (
                 finding.targets(api, below, wanted.namespace)

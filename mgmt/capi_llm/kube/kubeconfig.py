@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,25 @@ def contexts_of(path: Path) -> tuple[list[str], str]:
 def write(path: Path, text: str) -> None:
     """Write atomically with mode 0600: readers see the old file or the new one. Raises CapiLlmError."""
     write_private(path, text)
+
+
+@contextlib.contextmanager
+def held(text: str) -> Iterator[Path]:
+    """A path at which this process, and no other, reads ``text`` while the block runs.
+
+    On Linux it is a file in memory: it is gone with the process, however that ends. Elsewhere it is a
+    temporary file of mode 0600.
+    """
+    if hasattr(os, "memfd_create"):
+        with open(os.memfd_create("kubeconfig"), "w") as file:
+            file.write(text)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
+        return
+    with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
+        path = Path(folder) / "kubeconfig"
+        write(path, text)
+        yield path
 
 
 def _encoded(pem: str) -> str:
