@@ -77,7 +77,7 @@ def own_settings() -> Iterator[Settings]:
 @contextlib.contextmanager
 def running(settings: Settings, name: str) -> Iterator[Sandbox]:
     """Bootstrap the sandbox ``name`` and connect to it."""
-    plane.bootstrap(settings, name=name)
+    plane.bootstrap(settings, name=name, kind="sandbox")
     with plane.connected(settings, name) as here:
         identity = here.identity
         ctx = Context(settings, Plane(Identities(settings.state), identity))

@@ -142,6 +142,6 @@ def test_bootstrap_takes_name_and_kind_of_the_plane(
     out, err = capsys.readouterr()
     assert "will be a sandbox" not in err  # it was said
     assert "certificates" in out
-    monkeypatch.setenv("CAPI_LLM_PLANE_KIND", "kind")
+    monkeypatch.setenv("CAPI_LLM_PLANE_KIND", "kindd")
     assert run(["bootstrap", "--dry-run"]) == 2
-    assert "CAPI_LLM_PLANE_KIND: plane kind 'kind' is not supported" in capsys.readouterr().err
+    assert "CAPI_LLM_PLANE_KIND: plane kind 'kindd' is not known" in capsys.readouterr().err

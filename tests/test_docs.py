@@ -32,7 +32,7 @@ from capi_llm.kube.resources import CLUSTERS
 from capi_llm.plane import SANDBOX as RECIPE
 from capi_llm.settings import schema, table
 from capi_llm.steps import budgets
-from capi_llm.tools import parts
+from capi_llm.tools import catalogue
 from sandboxes import Sandbox
 
 ROOT = Path(__file__).parent.parent
@@ -336,8 +336,8 @@ def test_every_class_variable_is_explained(folder: classes.ClassFolder) -> None:
 
 def test_what_the_sandbox_changes_is_told() -> None:
     text = (DOCS / "sandbox.md").read_text()
-    assert {change.file for change in parts.SANDBOX.changes if f"`{change.file}`" not in text} == set()
-    assert {part for part in parts.CATALOGUE if f"`{part}`" not in text} == set()
+    assert {change.file for change in catalogue.SANDBOX.changes if f"`{change.file}`" not in text} == set()
+    assert {part for part in catalogue.OF_SANDBOX if f"`{part}`" not in text} == set()
 
 
 def test_every_step_is_told() -> None:

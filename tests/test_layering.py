@@ -22,10 +22,10 @@ LAYERS = (
     {"clusters"},
     {"gateway", "provider"},
     {"sandbox"},
-    {"tools"},
+    {"containers", "tools"},
     {"kube", "shell", "http"},
     {"contract", "identity", "locks", "waiting", "settings"},
-    {"fields", "documents", "files", "secret_names", "versions", "errors"},
+    {"checks", "fields", "documents", "files", "secret_names", "versions", "errors"},
 )
 """From the top down. A layer imports from layers below it; tools of one layer may know each other."""
 

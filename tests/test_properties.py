@@ -211,7 +211,9 @@ GOOD_OF = {
     kinds.SWITCH: True, kinds.FOLDER: "folder", kinds.FILE: "file", kinds.LABELS: {"team": "a"},
     kinds.VARIABLES: {"cni": "calico"}, kinds.NETWORKS: ["10.9.0.0/16"],
     kinds.NAMES: ["ollama", "litellm"], kinds.MAPS: {"ollama": {"models": ["tinyllama"]}},
-    kinds.DELIVERY: "direct",
+    kinds.DELIVERY: "direct", kinds.WEBHOOK_CERTS_FROM: "self", kinds.EXPOSURE: "docker",
+    kinds.NODE_KUBERNETES: "v1.33.1", kinds.IMAGE: "kindest/node:v1.33.1", kinds.CONTEXT: "kind-demo",
+    kinds.IMAGES: ["docker.io/library/redis:7"],
 }  # fmt: skip
 NETWORK_OF = {"pods": "10.8.0.0/16", "services": "10.97.0.0/24"}
 RAW = st.one_of(

@@ -16,11 +16,11 @@ import pytest
 
 from capi_llm import settings
 from capi_llm.errors import BadInput, NotFound
-from capi_llm.plane import RECIPES
+from capi_llm.plane import KINDS
 from capi_llm.settings import Secret, Settings, load
 from capi_llm.settings.kinds import PLANE_KINDS
 from capi_llm.settings.table import BY_VARIABLE, PARTS, SETTINGS
-from capi_llm.tools.parts import CATALOGUE
+from capi_llm.tools.catalogue import CATALOGUE
 
 
 def read(**env: str) -> Settings:
@@ -219,7 +219,7 @@ def test_the_former_names_work_from_the_environment_and_from_dotenv(
     monkeypatch.setenv("NGROK_AUTHTOKEN", "token-12345")
     found = load()
     assert (found.rancher_hostname, found.rancher_version) == ("rancher.example.com", "v2.13.1")
-    assert found.management == "llm-rancher"
+    assert found.management == ""  # nobody said it
     assert found.ngrok_api_key == Secret("abcdefgh12")
     assert found.ngrok_authtoken is not None
     assert found.ngrok_authtoken.reveal() == "token-12345"
@@ -264,7 +264,7 @@ BAD_FILES = [
     ("cluster: {labels: {team: a b}}", "cluster.labels.team: 'a b'", "use 'a-b'"),
     ("cluster: {variables: calico}", "cluster.variables: it has to be a map", "word: value"),
     ("plane: {name: A}", "plane.name: 'A'", "use 'a'"),
-    ("plane: {kind: sandbx}", "plane.kind: plane kind 'sandbx'", "use 'sandbox'"),
+    ("plane: {kind: sandbx}", "plane.kind: plane kind 'sandbx'", "did you mean 'sandbox'?"),
     ("folders: {state: 1}", "folders.state: 1 is read as a number", "'1'"),
     ('folders: {state: "a\\0"}', "folders.state: 'a\\x00' is not a path", "name a file or folder"),
     ("parts: {offline: 'yes'}", "parts.offline: 'yes' is neither true nor false", "true or false"),
@@ -278,6 +278,16 @@ BAD_FILES = [
     ("apps: {bundleDir: 1}", "apps.bundleDir: 1 is read as a number", "'1'"),
     ("apps: {openaiApiKey: hunter2}", "capi-llm.yaml:2: apps.openaiApiKey: a secret", "OPENAI_API_KEY"),
     ("management: {name: A}", "management.name: 'A'", "use 'a'"),
+    ("management: {rancher: 'no'}", "management.rancher: 'no' is neither true nor false", "true or false"),
+    ("management: {webhookCerts: own}", "management.webhookCerts: source of certificates 'own'", ""),
+    ("management: {expose: nrgok}", "management.expose: exposure 'nrgok' is not known", "'ngrok'?"),
+    ("management: {kubernetes: v1.34.0}", "does not run on Kubernetes v1.34.0", "use v1.33.1"),
+    ("management: {kubernetes: '1.33'}", "management.kubernetes: '1.33' is not a version", "v1.33.1"),
+    ("management: {nodeImage: 'A B'}", "management.nodeImage: 'A B' is not the name of an image", "redis"),
+    ("management: {kubeconfig: 1}", "management.kubeconfig: 1 is read as a number", "'1'"),
+    ("management: {images: redis}", "management.images: 'redis' is not a list", "redis:7"),
+    ("management: {images: ['a@sha256:1']}", "management.images[0]", "without"),
+    ("management: {context: 'a b'}", "management.context: 'a b' is not the name of a context", "kubectl"),
     ("rancher: {version: v2.12.3}", "rancher.version: Rancher 'v2.12.3' is not supported", "use v2.13.0"),
     ("rancher: {version: latest}", "rancher.version: 'latest' is not a version", "use v2.13.0"),
     ("rancher: {hostname: 'https://r.example.com:443/x'}", "rancher.hostname", "use 'r.example.com'"),
@@ -406,7 +416,7 @@ def test_a_secret_shows_itself_to_nobody() -> None:
 
 def test_the_table_is_one(here: Path) -> None:
     assert set(PARTS) == set(CATALOGUE)
-    assert set(PLANE_KINDS) == set(RECIPES)
+    assert set(PLANE_KINDS) == set(KINDS)
     assert len(BY_VARIABLE) == len([setting for setting in SETTINGS if setting.variable])
     assert all(setting.default is not None or setting.without for setting in SETTINGS)
     for setting in SETTINGS:

@@ -32,8 +32,10 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 class Identity:
     """One plane. ``uid`` is empty until its API server has answered once.
 
-    ``instance`` is a random word that marks every process of a sandbox; ``loopback`` is
-    the 127.0.0.N that its simulated machines listen on; ``ports`` are those assigned to it.
+    ``instance`` is a random word that marks every process of a sandbox, and the containers of a
+    kind plane; ``loopback`` is the 127.0.0.N that a sandbox's simulated machines listen on;
+    ``ports`` are those assigned to it. ``choices`` is what was asked for when the plane was made:
+    see :mod:`capi_llm.steps.choices`.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Identity:
     instance: str = ""
     loopback: str = ""
     ports: Mapping[str, int] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
     cli_version: str = versions.CLI
     schema_version: int = SCHEMA_VERSION
 
@@ -214,12 +217,15 @@ def _damaged(what: str, path: Path, name: str, why: str = "") -> Refused:
 def _check_types(plane: Identity) -> None:
     values: dict[str, Any] = dataclasses.asdict(plane)
     for name, value in values.items():
-        wanted: type = {"ports": dict, "schema_version": int}.get(name, str)
+        wanted: type = {"ports": dict, "choices": dict, "schema_version": int}.get(name, str)
         if not isinstance(value, wanted):
             raise TypeError(f"{name} is {value!r}")
     for name, port in values["ports"].items():
         if not isinstance(port, int) or not 0 < port < 1 << 16:
             raise TypeError(f"port {name} is {port!r}")
+    for name, choice in values["choices"].items():
+        if not isinstance(choice, str):
+            raise TypeError(f"choice {name} is {choice!r}")
 
 
 def check_name(name: str, what: str) -> str:

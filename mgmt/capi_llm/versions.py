@@ -86,9 +86,36 @@ RANCHER = "v2.13.0"
 
 RANCHER_LINE = (2, 13)
 """Major and minor of the only Rancher that is supported so far."""
+
 MANAGEMENT_MINORS = (29, 33)
 """Lowest and highest Kubernetes minor of a management cluster under Cluster API 1.10
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.6/docs/book/src/reference/versions.md)."""
+
+KIND = "v0.30.0"
+"""Makes the cluster of a kind plane. The release whose sources Cluster API 1.10.7's Docker provider is
+nearest to (https://github.com/kubernetes-sigs/kind/releases/tag/v0.30.0)."""
+
+NODE_KUBERNETES = "v1.33.1"
+"""Kubernetes of a kind plane's node: of the newest minor that Cluster API 1.10 supports there."""
+
+NODE_IMAGES = {
+    "v1.33.1": "kindest/node:v1.33.1@sha256:050072256b9a903bd914c0b2866828150cb229cea0efe5892e2b644d5dd3b34f",
+}
+"""Node images whose digest kind itself has pinned, by Kubernetes version
+(https://github.com/kubernetes-sigs/kind/blob/v0.29.0/pkg/apis/config/defaults/image.go)."""
+
+CLUSTER_API_IMAGES = {
+    "capi-core": f"registry.k8s.io/cluster-api/cluster-api-controller:{CLUSTER_API}",
+    "capi-bootstrap": f"registry.k8s.io/cluster-api/kubeadm-bootstrap-controller:{CLUSTER_API}",
+    "capi-control-plane": f"registry.k8s.io/cluster-api/kubeadm-control-plane-controller:{CLUSTER_API}",
+    "capi-docker": f"gcr.io/k8s-staging-cluster-api/capd-manager:{CLUSTER_API}",
+}
+"""Images of Cluster API's managers, as the release's own components name them
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/Makefile, PROD_REGISTRY and STAGING_REGISTRY)."""
+
+LOAD_BALANCER_IMAGE = "kindest/haproxy:v20230606-42a2262b"
+"""In front of each Docker workload cluster's API servers
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/docker/internal/loadbalancer/const.go)."""
 
 GROUP = "capi-llm.dev"
 """API group of our own labels, annotations and kinds."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from capi_llm import versions
+from capi_llm.checks import GIB, Check, State
+from capi_llm.containers import facts, host
 from capi_llm.doctor import (
-    docker,
     existing,
     folders,
-    kind,
     kubeconfigs,
     machine,
     parts,
@@ -20,7 +20,6 @@ from capi_llm.doctor import (
     programs,
     proxies,
 )
-from capi_llm.doctor.checks import GIB, Check, State
 from capi_llm.doctor.examine import Verdict
 
 OK, WARNING, MISSING, NOT_NEEDED = State.OK, State.WARNING, State.MISSING, State.NOT_NEEDED
@@ -140,9 +139,9 @@ def test_a_proxy_that_does_not_answer_is_told() -> None:
     assert [check.state for check in found] == [OK, WARNING, OK]
     assert "timed out" in found[1].message
     assert proxies.judge(seen, needed=False)[2].state is NOT_NEEDED
-    assert kind.containers_proxy(seen).state is OK
-    assert kind.containers_proxy(proxies.Proxies((replace(PROXY, loopback=True),), {})).state is WARNING
-    assert kind.containers_proxy(proxies.Proxies((), {})).state is NOT_NEEDED
+    assert proxies.in_nodes(seen).state is OK
+    assert proxies.in_nodes(proxies.Proxies((replace(PROXY, loopback=True),), {})).state is WARNING
+    assert proxies.in_nodes(proxies.Proxies((), {})).state is NOT_NEEDED
 
 
 @pytest.mark.parametrize(
@@ -193,18 +192,18 @@ INFO = {
     "DockerRootDir": "/var/lib/docker",
     "Driver": "overlay2",
 }
-DOCKER = docker.Docker("/usr/bin/docker", info=INFO, free_disk=50 * GIB)
+DOCKER = facts.Facts("/usr/bin/docker", info=INFO, free_disk=50 * GIB)
 
 
 def test_a_good_docker_has_all_that_kind_needs() -> None:
-    assert set(states(docker.judge(DOCKER)).values()) == {OK}
+    assert set(states(facts.judge(DOCKER)).values()) == {OK}
 
 
 @pytest.mark.parametrize(
     ("seen", "name", "state"),
     [
-        (docker.Docker("", why="not there"), "docker", MISSING),
-        (docker.Docker("/usr/bin/docker", why="no answer"), "docker daemon", MISSING),
+        (facts.Facts("", why="not there"), "docker", MISSING),
+        (facts.Facts("/usr/bin/docker", why="no answer"), "docker daemon", MISSING),
         (replace(DOCKER, info=INFO | {"ServerVersion": "19.03.15"}), "docker daemon", MISSING),
         (replace(DOCKER, info=INFO | {"ServerVersion": "20.10.24"}), "docker daemon", OK),
         (replace(DOCKER, info=INFO | {"ServerVersion": "dev"}), "docker daemon", WARNING),
@@ -220,8 +219,8 @@ def test_a_good_docker_has_all_that_kind_needs() -> None:
         (replace(DOCKER, socket="absent", host="tcp://10.0.0.1:2376"), "docker.sock", WARNING),
     ],
 )
-def test_a_docker_that_lacks_something(seen: docker.Docker, name: str, state: State) -> None:
-    assert states(docker.judge(seen))[name] is state
+def test_a_docker_that_lacks_something(seen: facts.Facts, name: str, state: State) -> None:
+    assert states(facts.judge(seen))[name] is state
 
 
 def test_programs() -> None:
@@ -244,7 +243,7 @@ def test_programs() -> None:
     assert states(programs.judge(newer)) == {"kind": WARNING, "clusterctl": WARNING}
 
 
-HOST = kind.Host(
+HOST = host.Host(
     system="linux",
     processor="x86_64",
     inotify={"max_user_watches": 1048576, "max_user_instances": 8192},
@@ -273,19 +272,19 @@ NETWORKS = replace(DOCKER, subnets=("172.17.0.0/16", "172.18.0.0/16", "fc00::/64
         ({"given": ("NGROK_API_KEY",)}, "ngrok", MISSING),
         ({"given": ("NGROK_API_KEY", "NGROK_AUTHTOKEN")}, "ngrok", OK),
         ({"given": ("NGROK_API_KEY", "NGROK_AUTHTOKEN")}, "rancher host", MISSING),
-        ({"given": kind.VARIABLES}, "rancher host", OK),
+        ({"given": host.VARIABLES}, "rancher host", OK),
     ],
 )
 def test_what_else_kind_needs(change: dict[str, object], name: str, state: State) -> None:
     seen = replace(HOST, **change)  # type: ignore[arg-type]
-    assert states(kind.judge(seen, name="capi-llm", docker=NETWORKS))[name] is state
+    assert states(host.judge(seen, name="capi-llm", docker=NETWORKS))[name] is state
 
 
 def test_a_kind_cluster_of_that_name_is_in_the_way() -> None:
-    assert states(kind.judge(HOST, name="capi-llm", docker=NETWORKS))["kind cluster"] is OK
-    assert states(kind.judge(HOST, name="other", docker=NETWORKS))["kind cluster"] is MISSING
-    silent = docker.Docker("/usr/bin/docker", why="no answer")
-    assert not {"kind cluster", "networks"} & set(states(kind.judge(HOST, name="other", docker=silent)))
+    assert states(host.judge(HOST, name="capi-llm", docker=NETWORKS))["kind cluster"] is OK
+    assert states(host.judge(HOST, name="other", docker=NETWORKS))["kind cluster"] is MISSING
+    silent = facts.Facts("/usr/bin/docker", why="no answer")
+    assert not {"kind cluster", "networks"} & set(states(host.judge(HOST, name="other", docker=silent)))
 
 
 FILE = kubeconfigs.Kubeconfig("/k", "the default", ("a", "b"), "a")

@@ -9,13 +9,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from capi_llm import versions
+from capi_llm.tools.catalogue import CATALOGUE, HELM, KWOK, SANDBOX
 from capi_llm.tools.gobuild import Target
-from capi_llm.tools.parts import CATALOGUE, HELM, KWOK, SANDBOX, Part, Platform, address
+from capi_llm.tools.parts import Part, Platform, address
 
 PLATFORMS = [Platform(os, arch) for os in ("linux", "darwin") for arch in ("amd64", "arm64")]
 NAMES = [
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok", "helm",
     "clusterctl", "capi-core", "capi-bootstrap", "capi-control-plane", "capi-docker", "capi-components",
+    "kind",
 ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from tiny import ELF, go_catalogue, graph, release_part
 
 from capi_llm import http, shell
 from capi_llm.errors import BadInput, Interrupted, NotFound, PrerequisiteMissing
-from capi_llm.tools.parts import CATALOGUE, Part, Release, Source
+from capi_llm.tools.catalogue import CATALOGUE
+from capi_llm.tools.parts import Part, Release, Source
 from capi_llm.tools.prepare import find, prepare
 from capi_llm.waiting import Cancel, pending, ready, until
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +37,13 @@ class State:
         from capi_llm.settings import load
 
         return load(self.config)
+
+    def settings_with(self, flags: Mapping[str, tuple[str, Any]]) -> Settings:
+        """:attr:`settings`, with options of the command on top: by setting, its option and value."""
+        from capi_llm.settings import load
+
+        self.__dict__["settings"] = settings = load(self.config, flags=flags)
+        return settings
 
 
 pass_state = click.make_pass_decorator(State)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import click
 
@@ -11,43 +12,102 @@ from capi_llm.cli import names
 from capi_llm.cli.console import StepReport, columns, data
 from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, yes
 
+_FLAGS = {
+    "rancher": ("management.rancher", "--with-rancher"),
+    "rancher_version": ("rancher.version", "--rancher-version"),
+    "hostname": ("rancher.hostname", "--hostname"),
+    "expose": ("management.expose", "--expose"),
+    "webhook_certs": ("management.webhookCerts", "--webhook-certs"),
+    "delivery": ("apps.delivery", "--delivery"),
+    "kubernetes": ("management.kubernetes", "--kubernetes"),
+    "kubeconfig": ("management.kubeconfig", "--kubeconfig"),
+    "kube_context": ("management.context", "--context"),
+}
+"""Options of bootstrap that are settings too: parameter → setting, option."""
+
 
 @click.command()
-@click.option("--plane", "kind", default="", metavar="KIND", help="Kind of plane: sandbox.")
+@click.option(
+    "--plane",
+    "kind",
+    default="",
+    metavar="KIND",
+    help="Kind of plane: kind, existing or sandbox.  [default: kind where Docker answers, else sandbox]",
+)
+@click.option(
+    "--with-rancher/--without-rancher",
+    "rancher",
+    default=None,
+    help="Rancher on it, or Cluster API alone (kind, existing).  [default: with]",
+)
+@click.option(
+    "--rancher-version", metavar="VERSION", help=f"Version of Rancher.  [default: {versions.RANCHER}]"
+)
+@click.option("--hostname", metavar="HOST", help="Host name of Rancher.")
+@click.option(
+    "--expose", metavar="HOW", help="How Rancher is reached: ngrok, docker, loadbalancer or ingress."
+)
+@click.option(
+    "--webhook-certs",
+    metavar="WHO",
+    help="Who makes the certificates of Cluster API's webhooks: self or cert-manager.  [default: self]",
+)
+@click.option(
+    "--delivery",
+    metavar="HOW",
+    help="How apps come to clusters: fleet or direct.  [default: fleet with Rancher, else direct]",
+)
+@click.option(
+    "--kubernetes",
+    metavar="VERSION",
+    help=f"Kubernetes of a kind cluster.  [default: {versions.NODE_KUBERNETES}]",
+)
+@click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=str),
+    metavar="FILE",
+    help="Kubeconfig of a plane of kind existing.",
+)
+@click.option("--context", "kube_context", metavar="CONTEXT", help="Context in it; has to be said.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and why; change nothing.")
 @click.option("--cluster", default="", metavar="NAME", help="Then make this workload cluster, with its apps.")
 @click.option("--workers", metavar="MIN..MAX|N", help="Workers of that cluster.  [default: 1..3]")
 @plane_name
 @click.pass_context
-def bootstrap(context: click.Context, kind: str, dry_run: bool, cluster: str, workers: str | None) -> None:
+def bootstrap(
+    context: click.Context, /, kind: str, dry_run: bool, cluster: str, workers: str | None, **flags: Any
+) -> None:
     """Make a management plane, or bring back what is missing of it.
 
-    Can be stopped and run again at any time: it goes on where it is.
+    Can be stopped and run again at any time: it goes on where it is, with the choices that it was
+    made with.
     """
     from capi_llm import plane
     from capi_llm.clusters import spec
     from capi_llm.errors import BadInput
-    from capi_llm.identity import Identities
     from capi_llm.steps import budgets
     from capi_llm.waiting import Cancel
 
     state = context.ensure_object(State)
-    settings = state.settings
+    said = {_FLAGS[name]: value for name, value in flags.items() if value is not None}
+    settings = state.settings_with({path: (option, value) for (path, option), value in said.items()})
     if workers and not cluster:
         raise BadInput("--workers is for --cluster", fix="add --cluster NAME")
     if cluster:
         spec.from_flags(name=cluster, workers=workers)  # refuses what is wrong before a plane is made
-    name = plane.choose_name(settings, state.plane)
-    if not (kind or settings.kind) and name not in Identities(settings.state).names():
-        state.console.say(
-            f"Plane {name!r} will be a sandbox: real control plane on this machine, simulated machines."
-        )
+    chosen = plane.choose(settings, state.plane, kind)
+    if chosen.kind == "sandbox" and said:
+        option = next(iter(said))[1]
+        raise BadInput(f"{option} is not for a sandbox", fix="leave it out, or add --plane kind")
+    if chosen.why:
+        state.console.say(f"Plane {chosen.name!r} will be {chosen.why}.")
+    name = chosen.name
     if dry_run:
-        _show_plan(plane.plan(settings, name=name, kind=kind))
+        _show_plan(plane.plan(settings, name=name, kind=chosen.kind))
         return
     with state.console.drawing() as drawing:
         results = plane.bootstrap(
-            settings, name=name, kind=kind, cancel=Cancel(), report=StepReport(state.console, drawing)
+            settings, name=name, kind=chosen.kind, cancel=Cancel(), report=StepReport(state.console, drawing)
         )
     done = sum(result.outcome == "done" for result in results)
     if done:

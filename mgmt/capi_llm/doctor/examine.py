@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capi_llm import plane
+from capi_llm.checks import Check, State, missing, warning
+from capi_llm.containers import facts, host
 from capi_llm.doctor import (
-    docker,
     existing,
     folders,
-    kind,
     kubeconfigs,
     machine,
     parts,
@@ -21,16 +21,16 @@ from capi_llm.doctor import (
     programs,
     proxies,
 )
-from capi_llm.doctor.checks import Check, State, missing, warning
 from capi_llm.doctor.probing import ALL_SECONDS, Look, side_by_side
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings, command_environment, everything
+from capi_llm.steps.choices import DEFAULT_CLUSTER
 
 KINDS = ("sandbox", "kind", "existing")
 """Every kind of plane; those of ``plane.KINDS`` can be made by this version."""
 
-_KIND_NAME = "capi-llm"
+_KIND_NAME = DEFAULT_CLUSTER
 """Name of a kind cluster for a plane that nobody has named."""
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ def examine(
     except CapiLlmError as error:
         if error.exit_code == 2:
             raise
-        name = plane.DEFAULT_NAME  # several planes, and none named: any will do here
+        name = "sandbox"  # several planes, and none named: any will do here
     jobs: dict[str, Callable[[], Any]] = {}
     if "sandbox" in kinds:
         jobs |= {
@@ -91,9 +91,9 @@ def examine(
         }
     if "kind" in kinds:
         jobs |= {
-            "docker": lambda: docker.gather(env),
+            "docker": lambda: facts.gather(env),
             "programs": lambda: programs.gather(env, _cached(settings)),
-            "host": lambda: kind.gather({key for key, value in everything().items() if value}),
+            "host": lambda: host.gather({key for key, value in everything().items() if value}),
         }
     if "sandbox" in kinds or "kind" in kinds:
         jobs["proxies"] = lambda: proxies.gather(env)
@@ -102,7 +102,7 @@ def examine(
     looks = side_by_side(jobs, seconds=ALL_SECONDS)
     judges = {
         "sandbox": lambda: _sandbox(looks),
-        "kind": lambda: _kind(looks, _KIND_NAME if name == plane.DEFAULT_NAME else name),
+        "kind": lambda: _kind(looks, _KIND_NAME if name in plane.KINDS else name),
         "existing": lambda: _judged(looks, "existing", _judge_existing),
     }
     return [Verdict(each, each in plane.KINDS, tuple(judges[each]())) for each in kinds]
@@ -122,12 +122,12 @@ def _sandbox(looks: dict[str, Look[Any]]) -> list[Check]:
 
 
 def _kind(looks: dict[str, Look[Any]], name: str) -> list[Check]:
-    daemon = looks["docker"].value or docker.Docker("", why=looks["docker"].why)
+    daemon = looks["docker"].value or facts.Facts("", why=looks["docker"].why)
     return [
-        *_judged(looks, "docker", docker.judge),
+        *_judged(looks, "docker", facts.judge),
         *_judged(looks, "programs", programs.judge),
-        *_judged(looks, "host", lambda seen: kind.judge(seen, name=name, docker=daemon)),
-        *_judged(looks, "proxies", lambda seen: [kind.containers_proxy(seen)], missing=False),
+        *_judged(looks, "host", lambda seen: host.judge(seen, name=name, docker=daemon)),
+        *_judged(looks, "proxies", lambda seen: [proxies.in_nodes(seen)], missing=False),
     ]
 
 

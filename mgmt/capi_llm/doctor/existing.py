@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm import versions
-from capi_llm.doctor.checks import Check, missing, not_needed, ok, warning
+from capi_llm.checks import Check, missing, not_needed, ok, warning
 from capi_llm.doctor.planes import skew
 from capi_llm.doctor.probing import PROBE_SECONDS
 from capi_llm.errors import CapiLlmError

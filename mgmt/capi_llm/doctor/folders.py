@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm.doctor.checks import GIB, Check, missing, ok, size, warning
+from capi_llm.checks import GIB, Check, missing, ok, size, warning
 from capi_llm.errors import BadInput
 from capi_llm.sandbox.layout import layout
 from capi_llm.settings import Settings

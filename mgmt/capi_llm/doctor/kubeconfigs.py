@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm.doctor.checks import Check, missing, ok, warning
+from capi_llm.checks import Check, missing, ok, warning
 from capi_llm.errors import BadInput
 from capi_llm.kube import kubeconfig
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm.doctor.checks import Check, missing, not_needed, ok, size, warning
+from capi_llm.checks import Check, missing, not_needed, ok, size, warning
 from capi_llm.sandbox import processes
 from capi_llm.steps.processes import MEMORY_BYTES
 

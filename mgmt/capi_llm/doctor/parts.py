@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from capi_llm import versions
-from capi_llm.doctor.checks import Check, missing, not_needed, ok, warning
+from capi_llm.checks import Check, missing, not_needed, ok, warning
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from capi_llm.tools import toolchain
-from capi_llm.tools.parts import CATALOGUE, Part, Platform
+from capi_llm.tools.catalogue import CATALOGUE, OF_SANDBOX
+from capi_llm.tools.parts import Part, Platform
 
 _MINIMUM = ".".join(map(str, versions.GO_MINIMUM))
 
@@ -61,11 +62,11 @@ def judge(seen: Parts) -> list[Check]:
 
 
 def _parts(seen: Parts) -> list[Check]:
-    here = len(CATALOGUE) - len(seen.absent)
+    here = len(OF_SANDBOX) - len(seen.absent)
     own = f", {len(seen.own)} of them your own" if seen.own else ""
     if not seen.absent:
         return [ok("executables", f"all {here} are here{own}")]
-    first = ok("executables", f"{here} of {len(CATALOGUE)} are here{own}")
+    first = ok("executables", f"{here} of {len(OF_SANDBOX)} are here{own}")
     return [first, *(_absent(seen, name) for name in seen.absent)]
 
 

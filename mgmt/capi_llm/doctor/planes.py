@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm.doctor.checks import Check, missing, ok, warning
+from capi_llm.checks import Check, missing, ok, warning
 from capi_llm.doctor.probing import PROBE_SECONDS
 from capi_llm.errors import CapiLlmError
 from capi_llm.identity import Identities, Identity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from capi_llm.doctor.checks import Check, missing, ok
+from capi_llm.checks import Check, missing, ok
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities
 from capi_llm.sandbox import ports

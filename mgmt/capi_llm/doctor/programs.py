@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from capi_llm import shell, versions
-from capi_llm.doctor.checks import Check, missing, ok, warning
+from capi_llm.checks import Check, missing, ok, warning
 from capi_llm.doctor.probing import PROBE_SECONDS, side_by_side
 from capi_llm.errors import CapiLlmError
 

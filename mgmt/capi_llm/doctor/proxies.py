@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
-from capi_llm.doctor.checks import Check, not_needed, ok, warning
+from capi_llm.checks import Check, not_needed, ok, warning
 from capi_llm.doctor.probing import PROBE_SECONDS, side_by_side
 from capi_llm.fields.addresses import loopback
 
@@ -56,6 +56,20 @@ def judge(seen: Proxies, *, needed: bool) -> list[Check]:
         else:
             found.append(ok(name, f"{address} ({variable}); not asked"))
     return found
+
+
+def in_nodes(seen: Proxies) -> Check:
+    """Whether proxies of the environment would work inside of nodes, which kind hands them to."""
+    local = [proxy for proxy in seen.proxies if proxy.loopback]
+    if not seen.proxies:
+        return not_needed("proxy in nodes", "none is set")
+    if local:
+        return warning(
+            "proxy in nodes",
+            f"{local[0].address} is this machine's loopback, which nodes do not reach",
+            "name the proxy by an address of this machine",
+        )
+    return ok("proxy in nodes", ", ".join(proxy.address for proxy in seen.proxies))
 
 
 def shown(url: str) -> str:

@@ -7,10 +7,12 @@ Pure. Flags, files and the environment are all checked by these. Every function 
     names       labels and domains of RFC 1123, labels of Kubernetes; the nearest known word
     addresses   CIDRs, and whether they keep apart
     quantities  versions, CPUs, memory, numbers of machines
+    images      container images, contexts of a kubeconfig
     pairs       KEY=VALUE of the command line
 """
 
 from capi_llm.fields.addresses import HostNetwork, apart, cidr, network, networks
+from capi_llm.fields.images import context, image
 from capi_llm.fields.names import (
     class_name,
     dns_label,
@@ -29,6 +31,7 @@ from capi_llm.fields.quantities import (
     cpu,
     kubernetes_version,
     memory,
+    node_kubernetes,
     rancher_version,
     workers,
 )
@@ -40,11 +43,13 @@ __all__ = [
     "apart",
     "cidr",
     "class_name",
+    "context",
     "control_plane",
     "cpu",
     "dns_label",
     "dns_subdomain",
     "hostname",
+    "image",
     "key_value",
     "kubernetes_version",
     "label",
@@ -52,6 +57,7 @@ __all__ = [
     "nearest",
     "network",
     "networks",
+    "node_kubernetes",
     "plain_value",
     "rancher_version",
     "secret",

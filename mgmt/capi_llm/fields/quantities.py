@@ -58,6 +58,26 @@ def kubernetes_version(text: str, where: str) -> str:
     return str(version)
 
 
+def node_kubernetes(text: str, where: str) -> str:
+    """A Kubernetes version that a management cluster may have, with its ``v``."""
+    low, high = versions.MANAGEMENT_MINORS
+    try:
+        version = versions.parse(text)
+    except ValueError as error:
+        raise BadInput(
+            f"{where}: {shown(text)} is not a version",
+            why="it has three numbers",
+            fix=f"e.g. {versions.NODE_KUBERNETES}",
+        ) from error
+    if version.major != 1 or not low <= version.minor <= high:
+        raise BadInput(
+            f"{where}: Cluster API {versions.CLUSTER_API} does not run on Kubernetes {text}",
+            why=f"it supports management clusters of 1.{low} to 1.{high}",
+            fix=f"use {versions.NODE_KUBERNETES}",
+        )
+    return str(version)
+
+
 def control_plane(count: int, where: str) -> int:
     """How many control plane machines: an odd number, as etcd needs a majority."""
     if count < 1 or count > 9 or count % 2 == 0:

@@ -1,26 +1,26 @@
-"""Which executables and manifests a sandbox runs: the user's own, else those in the cache."""
+"""Which executables and manifests are used: the user's own, else those in the cache."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capi_llm.errors import BadInput
 from capi_llm.settings import Settings
 from capi_llm.tools import prepare
 from capi_llm.tools.attempts import Progress, quiet
-from capi_llm.tools.parts import CATALOGUE
+from capi_llm.tools.catalogue import CATALOGUE, OF_SANDBOX
 from capi_llm.waiting import Cancel
 
 
-def paths(settings: Settings) -> dict[str, Path]:
-    """Part → path, of every part. Raises NotFound where one is not here yet."""
-    return prepare.find(CATALOGUE, cache_dir=settings.cache, explicit=_explicit(settings))
+def paths(settings: Settings, names: Sequence[str] = OF_SANDBOX) -> dict[str, Path]:
+    """Part → path, of the parts ``names``. Raises NotFound where one is not here yet."""
+    return prepare.find(names, cache_dir=settings.cache, explicit=_explicit(settings))
 
 
-def absent(settings: Settings) -> list[str]:
-    """The parts that are not here yet."""
-    return prepare.missing(CATALOGUE, cache_dir=settings.cache, explicit=_explicit(settings))
+def absent(settings: Settings, names: Sequence[str] = OF_SANDBOX) -> list[str]:
+    """Those of ``names`` that are not here yet."""
+    return prepare.missing(names, cache_dir=settings.cache, explicit=_explicit(settings))
 
 
 def own(settings: Settings) -> list[str]:
@@ -29,10 +29,16 @@ def own(settings: Settings) -> list[str]:
 
 
 def bring(
-    settings: Settings, *, progress: Progress = quiet, cancel: Cancel | None = None, verify: bool = False
+    settings: Settings,
+    names: Sequence[str] = OF_SANDBOX,
+    *,
+    progress: Progress = quiet,
+    cancel: Cancel | None = None,
+    verify: bool = False,
 ) -> dict[str, Path]:
-    """Have every part here: see :func:`capi_llm.tools.prepare.prepare`."""
+    """Have the parts ``names`` here: see :func:`capi_llm.tools.prepare.prepare`."""
     return prepare.prepare(
+        names,
         cache_dir=settings.cache,
         explicit=_explicit(settings),
         progress=progress,
@@ -59,7 +65,7 @@ def _explicit(settings: Settings) -> Mapping[str, Path]:
     unknown = sorted(set(settings.parts) - set(CATALOGUE))
     if unknown:
         raise BadInput(
-            f"CAPI_LLM_PART_{unknown[0].upper().replace('-', '_')} names no part of the sandbox",
+            f"CAPI_LLM_PART_{unknown[0].upper().replace('-', '_')} names no part",
             fix=f"there are: {', '.join(CATALOGUE)}",
         )
     folder = settings.parts_dir

@@ -12,15 +12,21 @@ from typing import Any
 
 from capi_llm import fields, versions
 from capi_llm.errors import BadInput
-from capi_llm.fields import addresses, names, quantities
+from capi_llm.fields import addresses, images, names, quantities
 from capi_llm.fields.names import shown
 from capi_llm.settings.secret import Secret
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
 
-PLANE_KINDS = ("sandbox",)
-"""Kinds of management planes in this version; each has a recipe in ``plane.RECIPES``."""
+PLANE_KINDS = ("sandbox", "kind", "existing")
+"""Kinds of management planes; each has its recipes in :mod:`capi_llm.plane.recipes`."""
+
+WEBHOOK_CERTS = ("self", "cert-manager")
+"""Where the certificates of Cluster API's webhooks come from."""
+
+EXPOSURES = ("ngrok", "docker", "loadbalancer", "ingress")
+"""How Rancher is reached."""
 
 DELIVERIES = ("direct", "fleet")
 """How apps come to clusters: capi-llm applies them, or Fleet on the management plane does."""
@@ -126,16 +132,6 @@ def _switch_of_text(value: str, where: str) -> bool:
     return word in _TRUE
 
 
-def _plane_kind(value: str, where: str) -> str:
-    if value not in PLANE_KINDS:
-        raise BadInput(
-            f"{where}: plane kind {shown(value)} is not supported in this version",
-            why=f"there are: {', '.join(PLANE_KINDS)}",
-            fix=f"use {fields.nearest(value, PLANE_KINDS) or PLANE_KINDS[0]!r}",
-        )
-    return value
-
-
 def _labels(value: Any, where: str) -> dict[str, str]:
     pairs = mapping(value, where).items()
     return dict(fields.label(key, text(item, f"{where}.{key}"), f"{where}.{key}") for key, item in pairs)
@@ -165,6 +161,23 @@ def _names_of_text(value: str, where: str) -> list[str]:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _images(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise BadInput(f"{where}: {shown(value)} is not a list", fix="e.g. [docker.io/library/redis:7]")
+    found = []
+    for number, item in enumerate(value):
+        at = f"{where}[{number}]"
+        name = fields.image(text(item, at).partition("@")[0], at)
+        if "@" in str(item):
+            raise BadInput(
+                f"{at}: an image with a digest can not be loaded into a node",
+                why="an archive of images has their tags only",
+                fix=f"without the digest: {name}",
+            )
+        found.append(name)
+    return tuple(found)
+
+
 def _maps(value: Any, where: str) -> dict[str, dict[str, Any]]:
     found = mapping(value, where)
     return {
@@ -173,10 +186,15 @@ def _maps(value: Any, where: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def _delivery(value: str, where: str) -> str:
-    if value not in DELIVERIES:
-        raise fields.unknown(f"{where}: delivery", value, DELIVERIES)
-    return value
+def _word(what: str, words: tuple[str, ...]) -> Kind:
+    """One of ``words``; ``what`` names it in messages."""
+
+    def check(value: str, where: str) -> str:
+        if value not in words:
+            raise fields.unknown(f"{where}: {what}", value, words)
+        return value
+
+    return _text(check, "|".join(words), enum=list(words))
 
 
 def _foreign(value: Any, where: str) -> Secret:
@@ -200,7 +218,9 @@ RANCHER = _text(fields.rancher_version, r"v?{}\.{}\.[0-9]{{1,3}}".format(*versio
 CPU = _text(fields.cpu, quantities.CPU, number=True)
 MEMORY = _text(fields.memory, quantities.MEMORY)
 WORKERS = _text(fields.workers, quantities.WORKERS, number=True)
-PLANE_KIND = _text(_plane_kind, "|".join(PLANE_KINDS), enum=list(PLANE_KINDS))
+PLANE_KIND = _word("plane kind", PLANE_KINDS)
+WEBHOOK_CERTS_FROM = _word("source of certificates", WEBHOOK_CERTS)
+EXPOSURE = _word("exposure", EXPOSURES)
 CONTROL_PLANE = Kind(_control_plane, {"type": "integer", "enum": [1, 3, 5, 7, 9]}, _number)
 SWITCH = Kind(_switch, {"type": "boolean"}, _switch_of_text)
 FOLDER = Kind(_path, {"type": "string", "minLength": 1})
@@ -224,6 +244,14 @@ NAMES = Kind(
     _names_of_text,
 )
 MAPS = Kind(_maps, {"type": "object", "additionalProperties": {"type": "object"}})
-DELIVERY = _text(_delivery, "|".join(DELIVERIES), enum=list(DELIVERIES))
+DELIVERY = _word("delivery", DELIVERIES)
+NODE_KUBERNETES = _text(fields.node_kubernetes, quantities.VERSION)
+IMAGE = _text(fields.image, images.IMAGE)
+IMAGES = Kind(
+    _images,
+    {"type": "array", "items": {"type": "string", "pattern": f"^({images.REPOSITORY})$"}},
+    _names_of_text,
+)
+CONTEXT = _text(fields.context, images.CONTEXT)
 API_KEY = Kind(_foreign, _SECRET_SCHEMA)
 SECRET = Kind(_secret, _SECRET_SCHEMA)

@@ -65,7 +65,12 @@ class Settings:
     provider_keys: Mapping[str, Secret] = field(default_factory=dict)
     """Keys of model providers that are there, by variable."""
 
-    management: str = "llm-rancher"
+    management: str = ""
+    """Name of a kind plane's cluster; empty where nobody said it."""
+
+    images: tuple[str, ...] = ()
+    """More images that are loaded into a kind plane's node."""
+
     rancher_hostname: str = ""
     rancher_version: str = versions.RANCHER
     ngrok_api_key: Secret | None = None
@@ -75,6 +80,12 @@ class Settings:
 
     found: tuple[Found, ...] = field(default=(), compare=False, repr=False)
     """Every setting of the table, with where it came from."""
+
+    def said(self, path: str) -> Found | None:
+        """What somebody said of the setting ``path``; None where nobody did."""
+        return next(
+            (item for item in self.found if item.setting.path == path and item.source != "default"), None
+        )
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -179,7 +190,8 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
             for item in found.values()
             if item.setting.kind is kinds.API_KEY and item.value
         },
-        management=value("management.name"),
+        management=value("management.name") or "",
+        images=value("management.images") or (),
         rancher_hostname=value("rancher.hostname") or "",
         rancher_version=value("rancher.version"),
         ngrok_api_key=value("ngrok.apiKey"),

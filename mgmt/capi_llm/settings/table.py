@@ -36,8 +36,9 @@ PARTS = (
     "capi-control-plane",
     "capi-docker",
     "capi-components",
+    "kind",
 )
-"""The sandbox's parts that a path may be given for; those of ``tools.parts.CATALOGUE``."""
+"""The parts that a path may be given for; those of ``tools.catalogue.CATALOGUE``."""
 
 _LATER = "for the kind plane; nothing uses it yet"
 
@@ -70,7 +71,8 @@ SETTINGS: tuple[Setting, ...] = (
         "`planes use`, or the only one there is",
     ),
     Setting(
-        "plane.kind", kinds.PLANE_KIND, "kind of plane that bootstrap makes", "sandbox", "CAPI_LLM_PLANE_KIND"
+        "plane.kind", kinds.PLANE_KIND, "kind of plane that bootstrap makes", None, "CAPI_LLM_PLANE_KIND",
+        "`kind` where Docker answers, else `sandbox`",
     ),
     Setting(
         "folders.state", kinds.FOLDER, "state folder: planes, sandboxes, locks", None, "CAPI_LLM_STATE",
@@ -94,7 +96,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     *(
         Setting(
-            f"parts.executables.{name}", kinds.FILE, f"path of {name} for the sandbox", None,
+            f"parts.executables.{name}", kinds.FILE, f"path of {name}", None,
             f"CAPI_LLM_PART_{name.upper().replace('-', '_')}", "none",
         )
         for name in PARTS
@@ -135,9 +137,41 @@ SETTINGS: tuple[Setting, ...] = (
         "DEEPSEEK_API_KEY", "none",
     ),
     Setting(
-        "management.name", kinds.NAME,
-        f"name of the management cluster, never of a workload cluster; {_LATER}", "llm-rancher",
-        "CLUSTER_NAME",
+        "management.name", kinds.NAME, "name of a kind plane's cluster, never of a workload cluster", None,
+        "CLUSTER_NAME", "`llm-rancher` for plane `kind`, else the plane's name",
+    ),
+    Setting(
+        "management.rancher", kinds.SWITCH, "Rancher on a plane of kind `kind` or `existing`", True,
+        _variable("management.rancher"),
+    ),
+    Setting(
+        "management.webhookCerts", kinds.WEBHOOK_CERTS_FROM,
+        "who makes the certificates of Cluster API's webhooks, without Rancher", "self",
+        _variable("management.webhookCerts"),
+    ),
+    Setting(
+        "management.expose", kinds.EXPOSURE, "how Rancher is reached", None, _variable("management.expose"),
+        "`ngrok` with its credentials, else `docker`",
+    ),
+    Setting(
+        "management.kubernetes", kinds.NODE_KUBERNETES, "Kubernetes of a kind plane's node",
+        versions.NODE_KUBERNETES, _variable("management.kubernetes"),
+    ),
+    Setting(
+        "management.nodeImage", kinds.IMAGE, "image of a kind plane's node", None,
+        _variable("management.nodeImage"), "kind's own for `management.kubernetes`, by digest",
+    ),
+    Setting(
+        "management.images", kinds.IMAGES, "more images that are loaded into a kind plane's node", None,
+        _variable("management.images"), "those of what is installed",
+    ),
+    Setting(
+        "management.kubeconfig", kinds.FILE, "kubeconfig of a plane of kind `existing`", None,
+        _variable("management.kubeconfig"), "none",
+    ),
+    Setting(
+        "management.context", kinds.CONTEXT, "context in it; has to be said", None,
+        _variable("management.context"), "none",
     ),
     Setting(
         "rancher.hostname", kinds.HOST, f"host name of Rancher; {_LATER}", None, "RANCHER_HOSTNAME", "none"

@@ -1,4 +1,4 @@
-"""The sandbox's executables and manifests: in the cache, checked, or brought there."""
+"""Executables and manifests that a plane is made with: in the cache, checked, or brought there."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from capi_llm.sandbox import executables
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
+from capi_llm.tools.catalogue import OF_SANDBOX
 from capi_llm.waiting import Status, pending, ready
 
 BUILD_BYTES = 6 * 1024**3
@@ -17,10 +18,16 @@ BUILD_BYTES = 6 * 1024**3
 
 
 class Executables(Step):
-    """Downloads or builds what is not in the cache. Never removed: the cache serves all sandboxes."""
+    """Downloads or builds those of the parts ``names`` that are not in the cache.
+
+    Never removed: the cache serves all planes.
+    """
 
     name = "executables"
     timeout = budgets.EXECUTABLES
+
+    def __init__(self, names: tuple[str, ...] = OF_SANDBOX) -> None:
+        self._names = names
 
     def preflight(self, ctx: Context) -> Iterable[Problem]:
         if self.probe(ctx).ready:
@@ -34,12 +41,13 @@ class Executables(Step):
             )
 
     def probe(self, ctx: Context) -> Status:
-        absent = executables.absent(ctx.settings)
+        absent = executables.absent(ctx.settings, self._names)
         return pending(f"not in the cache: {', '.join(absent)}") if absent else ready("in the cache")
 
     def apply(self, ctx: Context) -> None:
         executables.bring(
             ctx.settings,
+            self._names,
             progress=lambda part, message, fraction: ctx.report.progress(
                 self.name, f"{part}: {message}", fraction
             ),

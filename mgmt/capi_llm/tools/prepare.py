@@ -17,8 +17,9 @@ from capi_llm.errors import BadInput, CapiLlmError, CommandFailed, NotFound, Pre
 from capi_llm.tools import components, toolchain
 from capi_llm.tools.attempts import Attempt, Progress, quiet, report
 from capi_llm.tools.cache import Entry, Found, Store
+from capi_llm.tools.catalogue import CATALOGUE
 from capi_llm.tools.gobuild import Builder, Target
-from capi_llm.tools.parts import CATALOGUE, Graph, Part, Platform
+from capi_llm.tools.parts import Graph, Part, Platform
 from capi_llm.tools.releases import Releases
 from capi_llm.waiting import Cancel
 

@@ -12,9 +12,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm.doctor.checks import Check, missing, not_needed, ok, warning
-from capi_llm.doctor.docker import Docker
-from capi_llm.doctor.proxies import Proxies
+from capi_llm.checks import Check, missing, not_needed, ok, warning
+from capi_llm.containers.facts import Facts
 
 _INOTIFY = {"max_user_watches": 1048576, "max_user_instances": 8192}
 """For several clusters (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/docs/book/src/user/troubleshooting.md)."""
@@ -55,7 +54,7 @@ def gather(given: Collection[str]) -> Host:
     )
 
 
-def judge(seen: Host, *, name: str, docker: Docker) -> list[Check]:
+def judge(seen: Host, *, name: str, docker: Facts) -> list[Check]:
     """``name`` is the plane's. Without an answer of ``docker``, its names and networks are left out."""
     return [
         *_limits(seen),
@@ -64,20 +63,6 @@ def judge(seen: Host, *, name: str, docker: Docker) -> list[Check]:
         _architecture(seen),
         *_credentials(seen),
     ]
-
-
-def containers_proxy(seen: Proxies) -> Check:
-    """Whether proxies of the environment would work inside of nodes, which kind hands them to."""
-    local = [proxy for proxy in seen.proxies if proxy.loopback]
-    if not seen.proxies:
-        return not_needed("proxy in nodes", "none is set")
-    if local:
-        return warning(
-            "proxy in nodes",
-            f"{local[0].address} is this machine's loopback, which nodes do not reach",
-            "name the proxy by an address of this machine",
-        )
-    return ok("proxy in nodes", ", ".join(proxy.address for proxy in seen.proxies))
 
 
 def _limits(seen: Host) -> list[Check]:

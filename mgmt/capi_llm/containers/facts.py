@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm import shell
-from capi_llm.doctor.checks import GIB, Check, missing, ok, size, warning
-from capi_llm.doctor.probing import PROBE_SECONDS
+from capi_llm.checks import GIB, Check, missing, ok, size, warning
 from capi_llm.errors import CapiLlmError
 
 SOCKET = Path("/var/run/docker.sock")
@@ -32,11 +31,14 @@ kind's and Cluster API's own guides, the second is an estimate."""
 _DISK = 20 * GIB
 """An estimate: node and provider images, Rancher's charts and images, and one workload cluster."""
 
+PROBE_SECONDS = 4.0
+"""Longest wait for one answer."""
+
 _INSTALL = "install Docker Engine: https://docs.docker.com/engine/install"
 
 
 @dataclass(frozen=True)
-class Docker:
+class Facts:
     """Facts. ``info`` is ``docker info``'s own answer; empty with ``why`` where there is none.
 
     ``socket`` is how :data:`SOCKET` is: "", "absent", "forbidden" or "no socket".
@@ -57,23 +59,23 @@ class Docker:
         return bool(self.info)
 
 
-def gather(env: Mapping[str, str]) -> Docker:
+def gather(env: Mapping[str, str]) -> Facts:
     """``env`` is the environment that ``docker`` runs with."""
     program = shell.which("docker")
     if program is None:
-        return Docker("", why="it is not on PATH")
+        return Facts("", why="it is not on PATH")
     host = env.get("DOCKER_HOST", "")
     try:
         info = json.loads(_ask(program, env, "info", "--format", "{{json .}}"))
         problems = info.get("ServerErrors") or []
     except CapiLlmError as error:
-        return Docker(str(program), why=_last_line(error), socket=_socket(), host=host)
+        return Facts(str(program), why=_last_line(error), socket=_socket(), host=host)
     except (ValueError, AttributeError):
-        return Docker(str(program), why="its answer is no JSON", socket=_socket(), host=host)
+        return Facts(str(program), why="its answer is no JSON", socket=_socket(), host=host)
     if problems or not info.get("ServerVersion"):
         why = str(problems[0]) if problems else "it names no server version"
-        return Docker(str(program), why=why, socket=_socket(), host=host)
-    return Docker(
+        return Facts(str(program), why=why, socket=_socket(), host=host)
+    return Facts(
         program=str(program),
         info=info,
         socket=_socket(),
@@ -85,7 +87,7 @@ def gather(env: Mapping[str, str]) -> Docker:
     )  # fmt: skip
 
 
-def judge(seen: Docker) -> list[Check]:
+def judge(seen: Facts) -> list[Check]:
     if not seen.program:
         return [missing("docker", "not on PATH", _INSTALL)]
     found = [ok("docker", seen.program)]
@@ -134,7 +136,7 @@ def _memory(total: int) -> Check:
     return ok("docker memory", text)
 
 
-def _disk(seen: Docker) -> Check:
+def _disk(seen: Facts) -> Check:
     assert seen.info is not None
     root = str(seen.info.get("DockerRootDir") or "")
     if seen.free_disk < 0:
@@ -145,7 +147,7 @@ def _disk(seen: Docker) -> Check:
     return ok("docker disk", text)
 
 
-def _socket_check(seen: Docker) -> Check:
+def _socket_check(seen: Facts) -> Check:
     if seen.host:
         return warning(
             "docker.sock",
@@ -181,7 +183,7 @@ def _oddities(info: Mapping[str, Any]) -> list[Check]:
 _SOCKET_WORDS = {"absent": "not there", "forbidden": "not yours to use", "no socket": "no socket"}
 
 
-def _how_to_reach(seen: Docker) -> str:
+def _how_to_reach(seen: Facts) -> str:
     if seen.host:
         return "correct or unset DOCKER_HOST"
     if seen.socket == "forbidden":

@@ -1,0 +1,166 @@
+"""Docker's command line: which daemon it speaks to is the user's to say (DOCKER_HOST, ``docker context``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from capi_llm import shell
+from capi_llm.errors import CapiLlmError, CommandFailed, PrerequisiteMissing, Unavailable
+from capi_llm.waiting import Cancel
+
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"
+"""Label with the cluster's name on every container of kind and of Cluster API's Docker provider
+(https://github.com/kubernetes-sigs/kind/blob/v0.30.0/pkg/cluster/internal/providers/docker/constants.go)."""
+
+ASK_SECONDS = 15.0
+"""Longest wait for an answer that is a look only."""
+
+ACT_SECONDS = 120.0
+_AWAY = ("cannot connect to the docker daemon", "is the docker daemon running", "error during connect")
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container. ``ports`` maps what is published, such as ``6443/tcp``, to HOST:PORT pairs;
+    ``mounts`` are the host's paths that are mounted into it."""
+
+    name: str
+    state: str
+    image: str
+    labels: Mapping[str, str]
+    ports: Mapping[str, tuple[tuple[str, int], ...]]
+    mounts: tuple[str, ...]
+
+    @property
+    def running(self) -> bool:
+        return self.state == "running"
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that it is a machine of, management or workload; "" for none."""
+        return self.labels.get(CLUSTER_LABEL, "")
+
+
+class Docker:
+    """One daemon. Every call raises Unavailable where it does not answer."""
+
+    def __init__(self, program: Path, env: Mapping[str, str], cancel: Cancel | None = None) -> None:
+        self.program = program
+        self.env = dict(env)
+        self._cancel = cancel
+
+    @classmethod
+    def here(cls, env: Mapping[str, str], cancel: Cancel | None = None) -> Docker | None:
+        """That of PATH, or None. ``env`` is the environment that it runs with."""
+        program = shell.which("docker")
+        return cls(program, env, cancel) if program else None
+
+    @classmethod
+    def require(cls, env: Mapping[str, str], cancel: Cancel | None = None) -> Docker:
+        """That of PATH. Raises PrerequisiteMissing."""
+        found = cls.here(env, cancel)
+        if found is None:
+            raise PrerequisiteMissing(
+                "docker is not on PATH",
+                fix="install Docker Engine: https://docs.docker.com/engine/install",
+            )
+        return found
+
+    def version(self) -> str:
+        """The daemon's version; "" where none answers."""
+        try:
+            return self.run("version", "--format", "{{.Server.Version}}", timeout=4.0).strip()
+        except CapiLlmError:
+            return ""
+
+    def run(
+        self,
+        *words: str | Path,
+        timeout: float = ASK_SECONDS,
+        stdin: str = "",
+        on_line: Callable[[str], None] | None = None,
+    ) -> str:
+        """What ``docker WORDS`` prints on stdout. Raises CommandFailed, Unavailable, TimedOut."""
+        try:
+            return shell.run(
+                [self.program, *words],
+                env=self.env,
+                timeout=timeout,
+                stdin=stdin,
+                cancel=self._cancel,
+                on_line=on_line,
+            ).stdout
+        except CommandFailed as error:
+            if any(word in error.why.lower() for word in _AWAY):
+                raise Unavailable(
+                    "Docker does not answer",
+                    on=str(self.env.get("DOCKER_HOST", "")),
+                    why=_last(error.why),
+                    fix="start Docker: `sudo systemctl start docker`, or Docker Desktop",
+                ) from error
+            raise
+
+    def containers(self, *labels: str) -> list[Container]:
+        """Those with every one of ``labels`` (``KEY`` or ``KEY=VALUE``), running or not."""
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        names = self.run("ps", "-a", "--no-trunc", "--format", "{{.ID}}", *filters).split()
+        return self._inspected(names)
+
+    def of_cluster(self, cluster: str) -> list[Container]:
+        """The containers of a cluster, of kind's or of Cluster API's."""
+        return self.containers(f"{CLUSTER_LABEL}={cluster}")
+
+    def find(self, name: str) -> Container | None:
+        """The container called ``name``."""
+        return next((item for item in self._inspected([name]) if item.name == name), None)
+
+    def _inspected(self, names: Sequence[str]) -> list[Container]:
+        if not names:
+            return []
+        try:
+            text = self.run("container", "inspect", *names)
+        except CommandFailed as error:
+            if "no such container" not in error.why.lower():
+                raise
+            # One was removed between the two questions.
+            return [item for name in names for item in self._inspected([name])] if len(names) > 1 else []
+        return [_container(item) for item in json.loads(text)]
+
+    def start(self, names: Sequence[str]) -> None:
+        if names:
+            self.run("start", *names, timeout=ACT_SECONDS)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove containers with their anonymous volumes, running or not."""
+        if names:
+            self.run("rm", "--force", "--volumes", *names, timeout=ACT_SECONDS)
+
+    def inside(self, container: str, *words: str, timeout: float = ASK_SECONDS, stdin: str = "") -> str:
+        """What a command prints in a container."""
+        interactive = ["-i"] if stdin else []
+        return self.run("exec", *interactive, container, *words, timeout=timeout, stdin=stdin)
+
+
+def _container(item: Mapping[str, Any]) -> Container:
+    published = (item.get("NetworkSettings") or {}).get("Ports") or {}
+    return Container(
+        name=str(item["Name"]).lstrip("/"),
+        state=str((item.get("State") or {}).get("Status") or ""),
+        image=str((item.get("Config") or {}).get("Image") or ""),
+        labels=dict((item.get("Config") or {}).get("Labels") or {}),
+        ports={
+            inner: tuple((str(at["HostIp"]), int(at["HostPort"])) for at in outer)
+            for inner, outer in published.items()
+            if outer
+        },
+        mounts=tuple(str(mount.get("Source") or "") for mount in item.get("Mounts") or ()),
+    )
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""

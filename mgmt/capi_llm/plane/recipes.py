@@ -1,0 +1,112 @@
+"""The recipe of every kind of plane: which steps there are, and what each one needs.
+
+A recipe is a literal tuple, in the order in which things are there; a step starts as soon as
+the steps that it needs are ready. A plane of kind ``kind`` or ``existing`` is a ground (how its
+API server comes about), and on it what the plane's choices ask for.
+"""
+
+from __future__ import annotations
+
+from capi_llm.errors import Refused
+from capi_llm.identity import Identity
+from capi_llm.sandbox.parts import MANAGERS, PROVIDER
+from capi_llm.steps.certificates import Certificates
+from capi_llm.steps.choices import Choices
+from capi_llm.steps.classes import ClusterClasses
+from capi_llm.steps.cluster_api import ClusterApi
+from capi_llm.steps.engine import Recipe
+from capi_llm.steps.executables import Executables
+from capi_llm.steps.kwok_provider import ProviderKinds
+from capi_llm.steps.management_cluster import ExistingCluster
+from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
+from capi_llm.steps.simulated_node import SimulatedNode
+
+DEFAULT_CLASS = "kwok-llm-clusterclass"
+"""Class of a cluster that names none, on a sandbox: its API server is a real one, apps can be put there."""
+
+IN_MEMORY_CLASS = "in-memory-llm-clusterclass"
+"""For many machines and rollouts of control planes: no process of its own for each cluster."""
+
+DOCKER_CLASS = "docker-llm-clusterclass"
+"""Class of a cluster that names none, on a plane of kind ``kind``: machines are containers."""
+
+CLASS_NAMESPACE = "default"
+"""Where bootstrap puts the shipped classes."""
+
+SANDBOX: Recipe = (
+    Executables(),
+    Certificates(),
+    SupervisorRuns(needs=("executables", "certificates")),
+    Process("etcd", needs=("supervisor",)),
+    ApiServer(needs=("etcd",)),
+    Process("kube-controller-manager", needs=("kube-apiserver",)),
+    Process("kube-scheduler", needs=("kube-apiserver",)),
+    Process("kwok", needs=("kube-apiserver",)),
+    SimulatedNode(needs=("kwok",)),
+    ClusterApi(needs=("kube-apiserver",)),
+    Process("capi-core", needs=("cluster-api",)),
+    Process("capi-bootstrap", needs=("cluster-api",)),
+    Process("capi-control-plane", needs=("cluster-api",)),
+    Process("capi-docker", needs=("cluster-api",)),
+    ProviderKinds(needs=("kube-apiserver",)),
+    Process(PROVIDER, needs=("cluster-api", "kwok-kinds")),
+    ClusterClasses((IN_MEMORY_CLASS, DEFAULT_CLASS), needs=(*MANAGERS, "kwok-kinds")),
+)
+
+PROGRAMS = ("kubectl", "helm", "capi-components")
+"""Parts that every plane on a cluster is made with."""
+
+KIND: Recipe = (Executables((*PROGRAMS, "kind")),)
+
+EXISTING: Recipe = (
+    Executables(PROGRAMS),
+    ExistingCluster(),
+)
+
+CLUSTER_API: Recipe = ()
+"""Cluster API from its own components, on a cluster that has none: without Rancher."""
+
+GROUNDS = {"kind": KIND, "existing": EXISTING}
+KINDS = ("sandbox", *GROUNDS)
+
+
+def of(identity: Identity) -> Recipe:
+    """The recipe of a plane. Raises Refused for a combination that there is no recipe for."""
+    check_kind(identity)
+    if identity.kind == "sandbox":
+        return SANDBOX
+    choices = Choices.of(identity)
+    above = with_rancher(choices) if choices.rancher else without_rancher(choices)
+    return (*GROUNDS[identity.kind], *above)
+
+
+def with_rancher(choices: Choices) -> Recipe:
+    raise Refused(
+        "a plane with Rancher comes with a later version",
+        why=f"Rancher {choices.rancher} was chosen, which is the default",
+        fix="add --without-rancher",
+    )
+
+
+def without_rancher(choices: Choices) -> Recipe:
+    """Cluster API alone, and what the choices put beside it."""
+    if choices.webhook_certs == "cert-manager":
+        raise Refused("cert-manager comes with a later version", fix="leave --webhook-certs out")
+    if choices.delivery == "fleet":
+        raise Refused("standalone Fleet comes with a later version", fix="leave --delivery out")
+    return CLUSTER_API
+
+
+def default_class(kind: str) -> str:
+    """The class of a cluster that names none, on a plane of ``kind``."""
+    return DEFAULT_CLASS if kind == "sandbox" else DOCKER_CLASS
+
+
+def check_kind(identity: Identity) -> None:
+    """Raise Refused where the plane is of a kind that this capi-llm does not know."""
+    if identity.kind not in KINDS:
+        raise Refused(
+            f"plane {identity.name!r} is of kind {identity.kind!r}, which this capi-llm does not know",
+            why=f"it knows: {', '.join(KINDS)}",
+            fix="use the capi-llm that made it",
+        )
