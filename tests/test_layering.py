@@ -25,7 +25,7 @@ LAYERS = (
     {"containers", "tools"},
     {"kube", "shell", "http"},
     {"contract", "identity", "locks", "waiting", "settings"},
-    {"checks", "fields", "documents", "files", "secret_names", "versions", "errors"},
+    {"certificates", "checks", "fields", "documents", "files", "secret_names", "versions", "errors"},
 )
 """From the top down. A layer imports from layers below it; tools of one layer may know each other."""
 
@@ -39,7 +39,7 @@ ONLY_IN = {
     "supervisor": {"sandbox"},
     "psutil": {"sandbox", "settings"},
     "dotenv": {"settings"},
-    "cryptography": {"sandbox"},
+    "cryptography": {"certificates", "sandbox"},
     "asyncio": {"forward"},
     "websockets": {"forward"},
 }

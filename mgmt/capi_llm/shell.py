@@ -63,12 +63,14 @@ def run(
     on_tick: Callable[[], None] | None = None,
     check: bool = True,
     secrets: Sequence[str] = (),
+    inherit: Sequence[int] = (),
 ) -> Output:
     """Run ``argv`` to its end and return what it printed.
 
     ``env`` replaces the whole environment. ``timeout`` is in seconds. ``on_line`` hears
     every line of stdout and stderr as it comes, ``on_tick`` is called about five times a
-    second; both in the calling thread. ``secrets`` never appear in lines or errors.
+    second; both in the calling thread. ``secrets`` never appear in lines or errors. ``inherit`` are
+    open files that the program gets too, so that a lock on one is held as long as it lives.
 
     Raises PrerequisiteMissing if the program is absent or not executable, CommandFailed if
     it ends with an error and ``check`` is set, TimedOut, Interrupted. No process of the
@@ -81,7 +83,7 @@ def run(
         cancel.check()
     streams = _Streams(stdin, on_line, secrets)
     _log.info("running %s", shown)
-    process = _start(words, env, cwd)
+    process = _start(words, env, cwd, inherit)
     try:
         with process:
             try:
@@ -148,9 +150,11 @@ def _default_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _start(words: list[str], env: Mapping[str, str] | None, cwd: Path | None) -> Child:
-    pipe = subprocess.PIPE
-    return _opened(words, env=env, cwd=cwd, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+def _start(
+    words: list[str], env: Mapping[str, str] | None, cwd: Path | None, inherit: Sequence[int]
+) -> Child:
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return _opened(words, env=env, cwd=cwd, start_new_session=True, pass_fds=inherit, **pipes)
 
 
 def _opened(

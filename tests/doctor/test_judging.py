@@ -212,11 +212,15 @@ def test_a_good_docker_has_all_that_kind_needs() -> None:
         (replace(DOCKER, info=INFO | {"MemTotal": 8 * GIB}), "docker memory", WARNING),
         (replace(DOCKER, info=INFO | {"Driver": "btrfs"}), "docker storage", WARNING),
         (replace(DOCKER, info=INFO | {"DockerRootDir": "/var/snap/docker"}), "docker storage", WARNING),
-        (replace(DOCKER, free_disk=GIB), "docker disk", WARNING),
+        (replace(DOCKER, free_disk=8 * GIB), "docker disk", WARNING),
+        (replace(DOCKER, free_disk=GIB), "docker disk", MISSING),
+        (replace(DOCKER, api=("1.24", "1.43")), "docker API", OK),
+        (replace(DOCKER, api=("1.50", "1.52")), "docker API", MISSING),
+        (replace(DOCKER, api=("1.12", "1.40")), "docker API", MISSING),
         (replace(DOCKER, free_disk=-1), "docker disk", WARNING),
         (replace(DOCKER, socket="forbidden"), "docker.sock", MISSING),
         (replace(DOCKER, socket="absent"), "docker.sock", MISSING),
-        (replace(DOCKER, socket="absent", host="tcp://10.0.0.1:2376"), "docker.sock", WARNING),
+        (replace(DOCKER, socket="elsewhere", host="tcp://10.0.0.1:2376"), "docker.sock", WARNING),
     ],
 )
 def test_a_docker_that_lacks_something(seen: facts.Facts, name: str, state: State) -> None:
@@ -232,7 +236,7 @@ def test_programs() -> None:
     }
     assert states(programs.judge(seen)) == {
         "kind": OK,
-        "helm": MISSING,
+        "helm": NOT_NEEDED,
         "kubectl": WARNING,
         "clusterctl": OK,
     }

@@ -89,16 +89,17 @@ def new_cluster(
     """
     from capi_llm import plane
     from capi_llm.cli import new_apps
-    from capi_llm.clusters import classes, create, several, spec, specfile, topology
+    from capi_llm.clusters import classes, create, machine_images, several, spec, specfile, topology
 
     settings = state.settings
+    kind = plane.kind_of(settings, state.plane)
     names = None if apps is None else tuple(filter(None, apps.split(",")))
     new_apps.check(settings, names)
     folder = classes.load_dir(class_dir) if class_dir else None
     wanted = spec.merge(
         specfile.load(file) if file else None,
         spec.from_flags(**flags),
-        default_class=folder.name if folder else plane.DEFAULT_CLASS,
+        default_class=folder.name if folder else plane.default_class(kind),
         class_namespace="" if folder else plane.CLASS_NAMESPACE,
         defaults=spec.Given(**settings.cluster, places=settings.cluster_places),
     )
@@ -122,6 +123,8 @@ def new_cluster(
     command = f"new-cluster {wanted.name}"
     with plane.working_on_cluster(settings, state.plane, wanted.name, wanted.namespace, command) as here:
         new_apps.check_engine(settings, here, names)
+        if kind == "kind":
+            machine_images.ensure(wanted, report=state.console.say)
         outcome = create.create(here.api(), wanted, folder=folder)
         done = "created" if outcome.action == "created" else "is there, nothing was changed"
         state.console.say(f"Cluster {wanted.namespace}/{wanted.name} {done}.")

@@ -116,12 +116,12 @@ def _run(state: State, text: str, command: tuple[str, ...]) -> None:
 
 
 def _of_sandbox(state: State, program: str) -> Path | None:
-    from capi_llm.errors import NotFound
+    from capi_llm.errors import BadInput, NotFound
     from capi_llm.sandbox import executables
 
     try:
-        return executables.paths(state.settings).get(program)
-    except NotFound:
+        return executables.paths(state.settings, (program,)).get(program)
+    except (BadInput, NotFound):
         return None
 
 

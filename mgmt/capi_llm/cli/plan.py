@@ -72,8 +72,8 @@ def plan(
     sources = [planning.load(path) for path in files]
     objects = [*(folder.objects if folder else ()), *(obj for source in sources for obj in source.objects)]
     given = [source.given for source in sources if source.given is not None]
-    default = folder.name if folder else plane.DEFAULT_CLASS
     settings = state.settings
+    default = folder.name if folder else plane.default_class(plane.kind_of(settings, state.plane))
     defaults = spec.Given(**settings.cluster, places=settings.cluster_places)
     wanted = _specs(given, said, defaults, default, "" if folder else plane.CLASS_NAMESPACE)
     for one in wanted:

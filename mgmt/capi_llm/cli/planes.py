@@ -20,6 +20,7 @@ _FLAGS = {
     "webhook_certs": ("management.webhookCerts", "--webhook-certs"),
     "delivery": ("apps.delivery", "--delivery"),
     "kubernetes": ("management.kubernetes", "--kubernetes"),
+    "node_image": ("management.nodeImage", "--node-image"),
     "kubeconfig": ("management.kubeconfig", "--kubeconfig"),
     "kube_context": ("management.context", "--context"),
 }
@@ -62,6 +63,7 @@ _FLAGS = {
     metavar="VERSION",
     help=f"Kubernetes of a kind cluster.  [default: {versions.NODE_KUBERNETES}]",
 )
+@click.option("--node-image", metavar="IMAGE", help="Image of a kind cluster's node.")
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=str),

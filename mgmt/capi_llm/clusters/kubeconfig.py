@@ -7,6 +7,7 @@ import binascii
 import difflib
 from pathlib import Path
 
+from capi_llm.clusters import published
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.kube import kubeconfig as files
 from capi_llm.kube import merging, userfile
@@ -19,7 +20,10 @@ _MOST_NAMES = 10
 
 
 def fetch(api: Api, name: str, namespace: str = "default") -> str:
-    """The kubeconfig as text. Raises NotFound where there is no such cluster, or none of it yet."""
+    """The kubeconfig as text, with the server that this machine reaches.
+
+    Raises NotFound where there is no such cluster, or none of it yet.
+    """
     secret = api.find(Ref(SECRETS, f"{name}-kubeconfig", namespace))
     if secret is None:
         raise _missing(api, name, namespace)
@@ -32,7 +36,7 @@ def fetch(api: Api, name: str, namespace: str = "default") -> str:
             on=str(Ref(SECRETS, f"{name}-kubeconfig", namespace)),
             why=f"its key 'value' can not be read ({type(error).__name__})",
         ) from None
-    return text
+    return published.for_host(api, name, namespace, text)
 
 
 def label(name: str, namespace: str = "default") -> str:

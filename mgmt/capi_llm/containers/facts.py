@@ -7,26 +7,42 @@ import os
 import re
 import shutil
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capi_llm import shell
+from capi_llm import versions
 from capi_llm.checks import GIB, Check, missing, ok, size, warning
+from capi_llm.containers.docker import CLUSTER_LABEL, Docker
 from capi_llm.errors import CapiLlmError
 
-SOCKET = Path("/var/run/docker.sock")
-"""Cluster API's Docker provider mounts it into its node
+SOCKET = "/var/run/docker.sock"
+"""Docker's socket, which Cluster API's Docker provider mounts into its node
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/docs/book/src/user/quick-start.md)."""
 
 _OLDEST = (20, 10)
 """The oldest engine that a kind cluster with Cluster API was seen to run on (20.10.24)."""
 
+_LEAST_MEMORY = 3 * GIB
 _MEMORY = 6 * GIB
 _MEMORY_RANCHER = 12 * GIB
 """Memory of a management cluster with one workload cluster, and with Rancher. Docker Desktop's 6 GB is in
 kind's and Cluster API's own guides, the second is an estimate."""
+
+_NEWEST_API = (1, 48)
+_OLDEST_API = (1, 41)
+"""Of Docker's API: what the client of Cluster API's Docker provider speaks at most
+(github.com/docker/docker v28.0.2 in https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/go.mod),
+and what kind asks for at least (https://github.com/kubernetes-sigs/kind/blob/v0.30.0/pkg/cluster/internal/providers/docker/provision.go)."""
+
+_NO_CGROUP_1 = 35
+"""The Kubernetes minor whose kubelet refuses cgroup v1 by default
+(https://github.com/kubernetes/enhancements/tree/master/keps/sig-node/5573-remove-cgroup-v1)."""
+
+_LEAST_DISK = 4 * GIB
+"""Less does not hold the images of one node and one machine."""
 
 _DISK = 20 * GIB
 """An estimate: node and provider images, Rancher's charts and images, and one workload cluster."""
@@ -41,7 +57,9 @@ _INSTALL = "install Docker Engine: https://docs.docker.com/engine/install"
 class Facts:
     """Facts. ``info`` is ``docker info``'s own answer; empty with ``why`` where there is none.
 
-    ``socket`` is how :data:`SOCKET` is: "", "absent", "forbidden" or "no socket".
+    ``path`` is Docker's socket on the daemon's side, ``socket`` how it is: "", "absent", "forbidden",
+    "no socket", or "elsewhere" where the daemon is not on this machine's own system. ``api`` are the
+    oldest and the newest version of its API.
     ``clusters`` are the kind clusters that have containers; ``subnets`` those of its networks.
     """
 
@@ -49,6 +67,8 @@ class Facts:
     why: str = ""
     info: Mapping[str, Any] | None = None
     socket: str = ""
+    path: str = SOCKET
+    api: tuple[str, str] = ("", "")
     host: str = ""
     free_disk: int = -1
     clusters: tuple[str, ...] = ()
@@ -61,33 +81,70 @@ class Facts:
 
 def gather(env: Mapping[str, str]) -> Facts:
     """``env`` is the environment that ``docker`` runs with."""
-    program = shell.which("docker")
-    if program is None:
+    docker = Docker.here(env)
+    if docker is None:
         return Facts("", why="it is not on PATH")
-    host = env.get("DOCKER_HOST", "")
+    program, host = str(docker.program), env.get("DOCKER_HOST", "")
+    info: dict[str, Any] = {}
     try:
-        info = json.loads(_ask(program, env, "info", "--format", "{{json .}}"))
+        info = json.loads(_ask(docker, "info", "--format", "{{json .}}"))
         problems = info.get("ServerErrors") or []
+        why = str(problems[0]) if problems else "" if info.get("ServerVersion") else "it names no version"
     except CapiLlmError as error:
-        return Facts(str(program), why=_last_line(error), socket=_socket(), host=host)
+        why = _last_line(error)
     except (ValueError, AttributeError):
-        return Facts(str(program), why="its answer is no JSON", socket=_socket(), host=host)
-    if problems or not info.get("ServerVersion"):
-        why = str(problems[0]) if problems else "it names no server version"
-        return Facts(str(program), why=why, socket=_socket(), host=host)
+        why = "its answer is no JSON"
+    path = _socket_path(docker, info)
+    state = _socket_state(path) if path else "elsewhere"
+    if why:
+        return Facts(program, why=why, socket=state, path=path or SOCKET, host=host)
     return Facts(
-        program=str(program),
+        program=program,
         info=info,
-        socket=_socket(),
+        socket=state,
+        path=path or SOCKET,
+        api=_api(docker),
         host=host,
         free_disk=_free(str(info.get("DockerRootDir") or "")),
-        clusters=_lines(program, env, "ps", "-a", "--filter", "label=io.x-k8s.kind.cluster",
-                        "--format", '{{.Label "io.x-k8s.kind.cluster"}}'),
-        subnets=_subnets(program, env),
+        clusters=_lines(docker, "ps", "-a", "--filter", f"label={CLUSTER_LABEL}",
+                        "--format", f'{{{{.Label "{CLUSTER_LABEL}"}}}}'),
+        subnets=_subnets(docker),
     )  # fmt: skip
 
 
-def judge(seen: Facts) -> list[Check]:
+def socket_of(docker: Docker) -> str:
+    """The path of Docker's socket on the daemon's side, to be mounted into a container."""
+    return _socket_path(docker, json.loads(docker.run("info", "--format", "{{json .}}"))) or SOCKET
+
+
+def _socket_path(docker: Docker, info: Mapping[str, Any]) -> str:
+    """The socket that the daemon listens on, on its own side; "" where that is another system than ours.
+
+    Docker Desktop's daemon is in a virtual machine, and listens at the usual place there.
+    """
+    if sys.platform != "linux" or "Docker Desktop" in str(info.get("OperatingSystem") or ""):
+        return ""
+    host = docker.env.get("DOCKER_HOST", "")
+    if not host:
+        try:
+            host = _ask(docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+        except CapiLlmError:
+            host = f"unix://{SOCKET}"
+    scheme, _, path = host.partition("://")
+    return path if scheme == "unix" else ""
+
+
+def _api(docker: Docker) -> tuple[str, str]:
+    try:
+        text = _ask(docker, "version", "--format", "{{.Server.MinAPIVersion}} {{.Server.APIVersion}}")
+        oldest, newest = text.split()
+    except (CapiLlmError, ValueError):
+        return "", ""
+    return oldest, newest
+
+
+def judge(seen: Facts, kubernetes: str = versions.NODE_KUBERNETES, *, rancher: bool = True) -> list[Check]:
+    """``kubernetes`` is the version of the node; ``rancher``: whether it is to be on the plane."""
     if not seen.program:
         return [missing("docker", "not on PATH", _INSTALL)]
     found = [ok("docker", seen.program)]
@@ -97,8 +154,9 @@ def judge(seen: Facts) -> list[Check]:
     return [
         *found,
         _version(str(info.get("ServerVersion"))),
-        _cgroups(str(info.get("CgroupVersion") or "")),
-        _memory(int(info.get("MemTotal") or 0)),
+        *_api_check(seen.api),
+        _cgroups(str(info.get("CgroupVersion") or ""), kubernetes),
+        _memory(int(info.get("MemTotal") or 0), rancher),
         _disk(seen),
         _socket_check(seen),
         *_oddities(info),
@@ -116,23 +174,45 @@ def _version(text: str) -> Check:
     return ok("docker daemon", text)
 
 
-def _cgroups(version: str) -> Check:
-    if version == "1":
-        return warning(
-            "cgroups",
-            "version 1: nodes with Kubernetes 1.35 or newer do not start",
-            "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or keep to older nodes",
+def _api_check(api: tuple[str, str]) -> list[Check]:
+    try:
+        oldest, newest = (tuple(int(word) for word in text.split(".")) for text in api)
+    except ValueError:
+        return []
+    if oldest > _NEWEST_API:
+        return [
+            missing(
+                "docker API",
+                f"the daemon speaks {api[0]} and newer, Cluster API's Docker provider "
+                f"{'.'.join(map(str, _NEWEST_API))} at most",
+                'set "min-api-version": "1.44" in Docker\'s daemon.json, or use an older Docker Engine',
+            )
+        ]
+    if newest < _OLDEST_API:
+        return [missing("docker API", f"{api[1]}, {'.'.join(map(str, _OLDEST_API))} is needed", _INSTALL)]
+    return [ok("docker API", f"{api[0]} to {api[1]}")]
+
+
+def _cgroups(version: str, kubernetes: str) -> Check:
+    if version != "1":
+        return ok("cgroups", f"version {version}")
+    fix = "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or keep to older nodes"
+    if versions.parse(kubernetes).minor >= _NO_CGROUP_1:
+        return missing(
+            "cgroups", f"version 1, on which a node with Kubernetes {kubernetes} does not start", fix
         )
-    return ok("cgroups", f"version {version}")
+    return warning("cgroups", f"version 1: nodes with Kubernetes 1.{_NO_CGROUP_1} or newer do not start", fix)
 
 
-def _memory(total: int) -> Check:
+def _memory(total: int, rancher: bool) -> Check:
     text = f"{size(total)} for containers"
     fix = "give Docker more memory (Docker Desktop: Settings, Resources)"
-    if total < _MEMORY * 0.9:  # a machine of 6 GB shows less
-        return missing("docker memory", f"{text}, {size(_MEMORY)} are needed", fix)
-    if total < _MEMORY_RANCHER * 0.9:
-        return warning("docker memory", f"{text}; with Rancher about {size(_MEMORY_RANCHER)}", fix)
+    least, wanted = (_MEMORY, _MEMORY_RANCHER) if rancher else (_LEAST_MEMORY, _MEMORY)
+    if total < least * 0.9:  # a machine of 6 GB shows less
+        return missing("docker memory", f"{text}, {size(least)} are needed", fix)
+    if total < wanted * 0.9:
+        with_it = "with Rancher" if rancher else "with a workload cluster"
+        return warning("docker memory", f"{text}; {with_it} about {size(wanted)}", fix)
     return ok("docker memory", text)
 
 
@@ -142,21 +222,25 @@ def _disk(seen: Facts) -> Check:
     if seen.free_disk < 0:
         return warning("docker disk", f"{root} can not be looked at from here", "check it: docker system df")
     text = f"{size(seen.free_disk)} free where {root} is"
+    if seen.free_disk < _LEAST_DISK:
+        return missing("docker disk", f"{text}; {size(_LEAST_DISK)} are needed", "docker system prune")
     if seen.free_disk < _DISK:
         return warning("docker disk", f"{text}; about {size(_DISK)} is wanted", "docker system prune")
     return ok("docker disk", text)
 
 
 def _socket_check(seen: Facts) -> Check:
-    if seen.host:
-        return warning(
-            "docker.sock",
-            f"DOCKER_HOST is set; machines are made through {SOCKET} on the daemon's side",
-            f"see that {SOCKET} leads to the same daemon",
-        )
+    if seen.socket == "elsewhere":
+        if seen.host:
+            return warning(
+                "docker.sock",
+                f"DOCKER_HOST is set; machines are made through {SOCKET} on the daemon's side",
+                f"see that {SOCKET} leads to the same daemon",
+            )
+        return ok("docker.sock", f"{SOCKET} on the daemon's side")
     if seen.socket:
-        return missing("docker.sock", f"{SOCKET} is {_SOCKET_WORDS[seen.socket]}", _how_to_reach(seen))
-    return ok("docker.sock", str(SOCKET))
+        return missing("docker.sock", f"{seen.path} is {_SOCKET_WORDS[seen.socket]}", _how_to_reach(seen))
+    return ok("docker.sock", seen.path)
 
 
 def _oddities(info: Mapping[str, Any]) -> list[Check]:
@@ -191,14 +275,14 @@ def _how_to_reach(seen: Facts) -> str:
     return "start Docker: `sudo systemctl start docker`, or Docker Desktop"
 
 
-def _socket() -> str:
+def _socket_state(path: str) -> str:
     try:
-        about = SOCKET.stat()
+        about = Path(path).stat()
     except OSError:
         return "absent"
     if not stat.S_ISSOCK(about.st_mode):
         return "no socket"
-    return "" if os.access(SOCKET, os.R_OK | os.W_OK) else "forbidden"
+    return "" if os.access(path, os.R_OK | os.W_OK) else "forbidden"
 
 
 def _free(root: str) -> int:
@@ -208,21 +292,21 @@ def _free(root: str) -> int:
         return -1
 
 
-def _ask(program: Path, env: Mapping[str, str], *words: str) -> str:
-    return shell.run([program, *words], env=env, timeout=PROBE_SECONDS).stdout
+def _ask(docker: Docker, *words: str) -> str:
+    return docker.run(*words, timeout=PROBE_SECONDS)
 
 
-def _lines(program: Path, env: Mapping[str, str], *words: str) -> tuple[str, ...]:
+def _lines(docker: Docker, *words: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted({line for line in _ask(program, env, *words).splitlines() if line}))
+        return tuple(sorted({line for line in _ask(docker, *words).splitlines() if line}))
     except CapiLlmError:
         return ()
 
 
-def _subnets(program: Path, env: Mapping[str, str]) -> tuple[str, ...]:
-    names = _lines(program, env, "network", "ls", "--format", "{{.Name}}")
+def _subnets(docker: Docker) -> tuple[str, ...]:
+    names = _lines(docker, "network", "ls", "--format", "{{.Name}}")
     form = "{{range .IPAM.Config}}{{.Subnet}}\n{{end}}"
-    return _lines(program, env, "network", "inspect", *names, "--format", form) if names else ()
+    return _lines(docker, "network", "inspect", *names, "--format", form) if names else ()
 
 
 def _last_line(error: CapiLlmError) -> str:

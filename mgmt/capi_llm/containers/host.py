@@ -54,14 +54,15 @@ def gather(given: Collection[str]) -> Host:
     )
 
 
-def judge(seen: Host, *, name: str, docker: Facts) -> list[Check]:
-    """``name`` is the plane's. Without an answer of ``docker``, its names and networks are left out."""
+def judge(seen: Host, *, name: str, docker: Facts, rancher: bool = True) -> list[Check]:
+    """``name`` is the kind cluster's. Without an answer of ``docker``, its names and networks are left out;
+    without ``rancher`` its ports and credentials are."""
     return [
         *_limits(seen),
         *([_name(name, docker.clusters), _networks(seen, docker.subnets)] if docker.answers else ()),
-        _ports(seen),
+        *([_ports(seen)] if rancher else ()),
         _architecture(seen),
-        *_credentials(seen),
+        *(_credentials(seen) if rancher else ()),
     ]
 
 
@@ -90,7 +91,7 @@ def _name(name: str, clusters: Iterable[str]) -> Check:
         return missing(
             "kind cluster",
             f"there is one called {name!r} already",
-            f"another --name, or kind delete cluster --name {name}",
+            f"set CLUSTER_NAME to another name, or kind delete cluster --name {name}",
         )
     return ok("kind cluster", f"the name {name!r} is free")
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from capi_llm.certificates import RENEW_DAYS
 from capi_llm.checks import Check, missing, ok, warning
 from capi_llm.doctor.probing import PROBE_SECONDS
 from capi_llm.errors import CapiLlmError
@@ -92,7 +93,7 @@ def _certificates(plane: Sandbox) -> Check:
         return missing(name, "they are not valid yet: the clock is behind", "set the clock")
     if left <= 0:
         return warning(name, f"expired {-left:.0f} days ago", bring)
-    if left <= pki.RENEW_DAYS:
+    if left <= RENEW_DAYS:
         return warning(name, f"valid for {left:.0f} days more", f"{bring} renews them")
     return ok(name, f"valid for {left:.0f} days more")
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from capi_llm import shell, versions
-from capi_llm.checks import Check, missing, ok, warning
+from capi_llm.checks import Check, not_needed, ok, warning
 from capi_llm.doctor.probing import PROBE_SECONDS, side_by_side
 from capi_llm.errors import CapiLlmError
 
@@ -21,11 +21,6 @@ _ASK = {
     "clusterctl": ("version", "-o", "short"),
 }
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
-_HOME = {
-    "kind": "https://kind.sigs.k8s.io/docs/user/quick-start/#installation",
-    "helm": "https://helm.sh/docs/intro/install",
-}
-
 _NEW_NODES = (0, 31)
 """kind v0.31's default node is Kubernetes 1.35, which Rancher 2.13's chart refuses
 (https://github.com/kubernetes-sigs/kind/blob/v0.31.0/pkg/apis/config/defaults/image.go)."""
@@ -54,8 +49,7 @@ def judge(seen: Mapping[str, Program]) -> list[Check]:
 
 def _program(name: str, program: Program) -> Check:
     if not program.path:
-        return missing(name, program.why or "not on PATH", f"install {name}: {_HOME[name]}" if name in _HOME
-                       else "capi-llm sandbox prepare")  # fmt: skip
+        return not_needed(name, f"{program.why or 'not on PATH'}; bootstrap brings the one that it uses")
     if not program.version:
         return warning(
             name, f"{program.path} does not say its version: {program.why}", f"check {program.path}"

@@ -10,7 +10,7 @@
 from capi_llm.plane.access import cluster_lock, connected, working, working_on_cluster
 from capi_llm.plane.lifecycle import bootstrap, destroy, overview, plan, to_destroy
 from capi_llm.plane.logs import PARTS, log_path
-from capi_llm.plane.making import Chosen, choose, choose_name
+from capi_llm.plane.making import Chosen, choose, choose_name, kind_of
 from capi_llm.plane.recipes import (
     CLASS_NAMESPACE,
     DEFAULT_CLASS,
@@ -37,6 +37,7 @@ __all__ = [
     "connected",
     "default_class",
     "destroy",
+    "kind_of",
     "log_path",
     "overview",
     "plan",

@@ -60,6 +60,12 @@ def choose_name(settings: Settings, name: str = "") -> str:
     return check_name(_named(settings, name) or "sandbox", "plane name")
 
 
+def kind_of(settings: Settings, name: str = "") -> str:
+    """The kind of the plane that a command is about; of one that is not there, what was said, or sandbox."""
+    found = Identities(settings.state).find(choose_name(settings, name))
+    return found.kind if found else settings.kind or "sandbox"
+
+
 def _named(settings: Settings, name: str) -> str:
     """The plane that was named, or the only one; "" where there is none."""
     identities = Identities(settings.state)

@@ -14,12 +14,17 @@ from capi_llm.steps.certificates import Certificates
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.cluster_api import ClusterApi
+from capi_llm.steps.docker import DockerRuns
 from capi_llm.steps.engine import Recipe
 from capi_llm.steps.executables import Executables
+from capi_llm.steps.images import Images, LoadedImages, NodeImage
+from capi_llm.steps.kind_cluster import KindCluster
 from capi_llm.steps.kwok_provider import ProviderKinds
 from capi_llm.steps.management_cluster import ExistingCluster
+from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
+from capi_llm.steps.webhook_certs import WebhookCertificates
 
 DEFAULT_CLASS = "kwok-llm-clusterclass"
 """Class of a cluster that names none, on a sandbox: its API server is a real one, apps can be put there."""
@@ -56,15 +61,19 @@ SANDBOX: Recipe = (
 PROGRAMS = ("kubectl", "helm", "capi-components")
 """Parts that every plane on a cluster is made with."""
 
-KIND: Recipe = (Executables((*PROGRAMS, "kind")),)
+KIND: Recipe = (
+    Executables((*PROGRAMS, "kind")),
+    DockerRuns(),
+    NodeImage(),
+    Images(),
+    KindCluster(),
+    LoadedImages(),
+)
 
 EXISTING: Recipe = (
     Executables(PROGRAMS),
     ExistingCluster(),
 )
-
-CLUSTER_API: Recipe = ()
-"""Cluster API from its own components, on a cluster that has none: without Rancher."""
 
 GROUNDS = {"kind": KIND, "existing": EXISTING}
 KINDS = ("sandbox", *GROUNDS)
@@ -76,7 +85,7 @@ def of(identity: Identity) -> Recipe:
     if identity.kind == "sandbox":
         return SANDBOX
     choices = Choices.of(identity)
-    above = with_rancher(choices) if choices.rancher else without_rancher(choices)
+    above = with_rancher(choices) if choices.rancher else without_rancher(identity.kind, choices)
     return (*GROUNDS[identity.kind], *above)
 
 
@@ -88,13 +97,20 @@ def with_rancher(choices: Choices) -> Recipe:
     )
 
 
-def without_rancher(choices: Choices) -> Recipe:
+def without_rancher(kind: str, choices: Choices) -> Recipe:
     """Cluster API alone, and what the choices put beside it."""
     if choices.webhook_certs == "cert-manager":
         raise Refused("cert-manager comes with a later version", fix="leave --webhook-certs out")
     if choices.delivery == "fleet":
         raise Refused("standalone Fleet comes with a later version", fix="leave --delivery out")
-    return CLUSTER_API
+    certificates = (WebhookCertificates(),)
+    images = ("loaded-images",) if kind == "kind" else ()
+    return (
+        *certificates,
+        ClusterApiObjects(needs=("webhook-certs",)),
+        *(Manager(name, needs=("cluster-api", *images)) for name in MANAGERS),
+        ClusterClasses((DOCKER_CLASS,), needs=MANAGERS),
+    )
 
 
 def default_class(kind: str) -> str:

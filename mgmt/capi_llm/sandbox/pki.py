@@ -14,14 +14,21 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from capi_llm.certificates import (
+    alternative_names,
+    load_key,
+    new_key,
+    pem,
+    pem_of,
+    signed,
+    valid,
+)
+from capi_llm.certificates import authority as new_authority
+from capi_llm.certificates import name as subject
 from capi_llm.files import write_private
 from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.parts import MANAGERS, PROVIDER, SERVICE_RANGE
@@ -29,14 +36,6 @@ from capi_llm.sandbox.parts import MANAGERS, PROVIDER, SERVICE_RANGE
 CA = "ca"
 ETCD_CA = "etcd-ca"
 SERVICE_ACCOUNT_KEY = "service-account"
-
-_AUTHORITY_DAYS = 3650
-_DAYS = 365
-RENEW_DAYS = 30
-"""``bootstrap`` renews what is valid for less than this."""
-
-_BACKDATE = datetime.timedelta(hours=24)
-"""Certificates begin a day ago, so that a clock set back does not make them invalid."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def missing(
         if certificate is None or not _says(certificate, wanted):
             bad.append(wanted.name)
     try:
-        _load_key(layout.key(SERVICE_ACCOUNT_KEY))
+        load_key(layout.key(SERVICE_ACCOUNT_KEY).read_bytes())
     except (OSError, ValueError, TypeError):
         bad.append(SERVICE_ACCOUNT_KEY)
     return bad
@@ -145,8 +144,7 @@ def ensure(layout: Layout, certificates: Sequence[Certificate] | None = None) ->
         if certificate.name in bad:
             _write_certificate(layout, certificate)
     if SERVICE_ACCOUNT_KEY in bad:
-        key = ec.generate_private_key(ec.SECP256R1())
-        write_private(layout.key(SERVICE_ACCOUNT_KEY), _pem(key))
+        write_private(layout.key(SERVICE_ACCOUNT_KEY), pem(new_key()))
     return authorities + bad
 
 
@@ -170,120 +168,41 @@ def _good(layout: Layout, name: str, authority: str, now: datetime.datetime) -> 
     try:
         certificate = x509.load_pem_x509_certificate(layout.certificate(name).read_bytes())
         issuer = x509.load_pem_x509_certificate(layout.certificate(authority).read_bytes())
-        certificate.verify_directly_issued_by(issuer)
-        key = _load_key(layout.key(name))
-    except (OSError, ValueError, TypeError, InvalidSignature):
+        key = load_key(layout.key(name).read_bytes())
+    except (OSError, ValueError, TypeError):
         return None
-    if key.public_key() != certificate.public_key():
-        return None
-    begun = certificate.not_valid_before_utc <= now
-    left = certificate.not_valid_after_utc - now
-    return certificate if begun and left > datetime.timedelta(days=RENEW_DAYS) else None
+    return certificate if valid(certificate, issuer, key, now) else None
 
 
 def _says(certificate: x509.Certificate, wanted: Certificate) -> bool:
     there = [extension.value for extension in certificate.extensions]
-    return certificate.subject == _name(wanted.common_name, wanted.groups) and all(
+    return certificate.subject == subject(wanted.common_name, wanted.groups) and all(
         extension in there for extension in _extensions(wanted)
     )
 
 
 def _write_authority(layout: Layout, name: str) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"capi-llm-sandbox-{name}", ())
-    certificate = (
-        _builder(subject, subject, key.public_key(), _AUTHORITY_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(authority=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    certificate, key = new_authority(f"capi-llm-sandbox-{name}")
     _store(layout, name, key, certificate)
 
 
 def _write_certificate(layout: Layout, wanted: Certificate) -> None:
     issuer = x509.load_pem_x509_certificate(layout.certificate(wanted.authority).read_bytes())
-    signer = _load_key(layout.key(wanted.authority))
-    key = ec.generate_private_key(ec.SECP256R1())
-    builder = (
-        _builder(_name(wanted.common_name, wanted.groups), issuer.subject, key.public_key(), _DAYS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(authority=False), critical=True)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-        )
-    )
-    for extension in _extensions(wanted):
-        builder = builder.add_extension(extension, critical=False)
-    _store(layout, wanted.name, key, builder.sign(signer, hashes.SHA256()))
+    signer = load_key(layout.key(wanted.authority).read_bytes())
+    key = new_key()
+    made = signed(subject(wanted.common_name, wanted.groups), _extensions(wanted), key, issuer, signer)
+    _store(layout, wanted.name, pem(key), pem_of(made))
 
 
 def _extensions(wanted: Certificate) -> list[x509.ExtensionType]:
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH] * wanted.server + [
         ExtendedKeyUsageOID.CLIENT_AUTH
     ] * wanted.client
-    names = [_alternative_names(wanted.hosts, wanted.addresses)] if wanted.server else []
+    names = [alternative_names(wanted.hosts, wanted.addresses)] if wanted.server else []
     return [x509.ExtendedKeyUsage(purposes), *names]
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATE)
-        .not_valid_after(now + datetime.timedelta(days=days))
-    )
-
-
-def _name(common_name: str, groups: Iterable[str]) -> x509.Name:
-    # Kubernetes reads the user from the common name and groups from organisations.
-    parts = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    return x509.Name([*parts, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=not authority,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=authority,
-        crl_sign=authority,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _alternative_names(hosts: Iterable[str], addresses: Iterable[str]) -> x509.SubjectAlternativeName:
-    names: list[x509.GeneralName] = [x509.DNSName(host) for host in hosts]
-    names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    return x509.SubjectAlternativeName(names)
-
-
-def _store(layout: Layout, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+def _store(layout: Layout, name: str, key: str, certificate: str) -> None:
     # The key first: a certificate without its key is seen as missing, so a kill in between heals.
-    write_private(layout.key(name), _pem(key))
-    write_private(layout.certificate(name), certificate.public_bytes(serialization.Encoding.PEM).decode())
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> str:
-    # Not PKCS 8: kube-apiserver reads a service account key only in the older form.
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    ).decode()
-
-
-def _load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ValueError(f"{path} is not an elliptic curve key")
-    return key
+    write_private(layout.key(name), key)
+    write_private(layout.certificate(name), certificate)

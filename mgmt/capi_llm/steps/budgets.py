@@ -12,6 +12,17 @@ CLUSTER_API = 120.0
 CLASSES = 120.0
 SIMULATED_NODE = 60.0
 
+DOCKER = 30.0
+IMAGES = 3600.0
+"""Pulling, or loading into a node."""
+
+KIND_CLUSTER = 600.0
+TEARDOWN = 180.0
+"""Of all workload clusters, before their containers are removed by force."""
+
+MANAGER = 300.0
+"""From a Deployment of Cluster API to its pod being ready."""
+
 CLUSTER = 1800.0
 """Default of ``new-cluster --timeout``: machines that pull images take long."""
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
 from capi_llm.kube import record
 from capi_llm.kube.apply import Applied, apply
+from capi_llm.kube.resources import Object
 from capi_llm.sandbox import components, executables, pki
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
@@ -17,38 +19,54 @@ RECORD = "capi-llm-cluster-api"
 """ConfigMap in kube-system: see :mod:`capi_llm.kube.record`."""
 
 
-class ClusterApi(Step):
+class Recorded(Step):
     """Ready when a dry run of every object would change nothing, and that is recorded for readers.
 
     A reader trusts the record where it holds, and asks for the dry run where it does not.
     """
 
-    name = "cluster-api"
     interval = 1.0
     timeout = budgets.CLUSTER_API
 
-    def __init__(self, needs: tuple[str, ...]) -> None:
-        self.needs = needs
+    @abstractmethod
+    def objects(self, ctx: Context) -> list[Object]:
+        """What is to be there."""
+
+    @abstractmethod
+    def key(self, ctx: Context) -> str:
+        """A word that stands for :meth:`objects`, found faster."""
 
     def probe(self, ctx: Context) -> Status:
         status = self._dry_run(ctx)
-        if status.ready and not record.holds(ctx.api(), RECORD, self._key(ctx)):
+        if status.ready and not record.holds(ctx.api(), RECORD, self.key(ctx)):
             return pending("its record for readers is to be written")
         return status
 
     def glance(self, ctx: Context) -> Status:
-        count = record.holds(ctx.api(), RECORD, self._key(ctx))
+        count = record.holds(ctx.api(), RECORD, self.key(ctx))
         return ready(f"{count} objects in place") if count else self._dry_run(ctx)
 
     def apply(self, ctx: Context) -> None:
-        objects = components.load(*self._inputs(ctx))
+        objects = self.objects(ctx)
         ctx.report.progress(self.name, f"applying {len(objects)} objects")
-        record.write(ctx.api(), RECORD, self._key(ctx), apply(ctx.api(), objects))
+        record.write(ctx.api(), RECORD, self.key(ctx), apply(ctx.api(), objects))
 
     def _dry_run(self, ctx: Context) -> Status:
-        return unapplied(apply(ctx.api(), components.load(*self._inputs(ctx)), dry_run=True))
+        return unapplied(apply(ctx.api(), self.objects(ctx), dry_run=True))
 
-    def _key(self, ctx: Context) -> str:
+
+class ClusterApi(Recorded):
+    """Those of a sandbox, whose managers are processes."""
+
+    name = "cluster-api"
+
+    def __init__(self, needs: tuple[str, ...]) -> None:
+        self.needs = needs
+
+    def objects(self, ctx: Context) -> list[Object]:
+        return components.load(*self._inputs(ctx))
+
+    def key(self, ctx: Context) -> str:
         return components.fingerprint(*self._inputs(ctx))
 
     def _inputs(self, ctx: Context) -> tuple[Path, Mapping[str, int], str]:

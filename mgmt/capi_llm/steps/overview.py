@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from capi_llm.identity import Identity
 from capi_llm.sandbox.supervisor import SUPERVISOR
 from capi_llm.steps import engine
+from capi_llm.steps.management_cluster import NAME as MANAGEMENT_CLUSTER
 from capi_llm.waiting import Status, pending, ready
+
+_STARTERS = (SUPERVISOR, MANAGEMENT_CLUSTER)
+"""Steps whose things start others."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Overview:
     @property
     def under_way(self) -> bool:
         """Whether it can become ready by itself: something that starts its parts is there."""
-        return any(step.step == SUPERVISOR and step.status.ready for step in self.steps)
+        return any(step.step in _STARTERS and step.status.ready for step in self.steps)
 
     @property
     def serves_clusters(self) -> bool:

@@ -1,0 +1,95 @@
+"""Images of a kind plane: pulled once by the host's Docker, then loaded into the node.
+
+So a run that is repeated, and a second plane, pull nothing again, and the registries' limits
+are met once and told in their own words.
+"""
+
+from __future__ import annotations
+
+from capi_llm import versions
+from capi_llm.containers import images
+from capi_llm.containers.docker import Docker
+from capi_llm.settings import Settings, command_environment
+from capi_llm.steps import budgets
+from capi_llm.steps.choices import Choices
+from capi_llm.steps.context import Context
+from capi_llm.steps.engine import Step
+from capi_llm.steps.kind_cluster import node_name
+from capi_llm.waiting import Status, pending, ready
+
+
+def images_of(choices: Choices, settings: Settings) -> tuple[str, ...]:
+    """The images of everything that the plane's recipe installs, and those that the user adds."""
+    own = () if choices.rancher else tuple(versions.CLUSTER_API_IMAGES.values())
+    return tuple(dict.fromkeys((*own, *settings.images)))
+
+
+def docker_of(ctx: Context) -> Docker:
+    """Docker's command line, stopped with the run."""
+    return Docker.require(command_environment(), ctx.cancel)
+
+
+class _Pulled(Step):
+    timeout = budgets.IMAGES
+    needs: tuple[str, ...] = ("docker",)
+
+    def wanted(self, ctx: Context) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def probe(self, ctx: Context) -> Status:
+        wanted = self.wanted(ctx)
+        absent = images.absent(docker_of(ctx), wanted)
+        if absent:
+            return pending(f"to be pulled: {', '.join(absent)}")
+        return ready(f"{len(wanted)} image{'s' if len(wanted) != 1 else ''} on this machine")
+
+    def apply(self, ctx: Context) -> None:
+        docker = docker_of(ctx)
+        for name in images.absent(docker, self.wanted(ctx)):
+            ctx.report.progress(self.name, f"pulling {name}")
+            images.pull(docker, name, lambda line: ctx.report.progress(self.name, line[:160]))
+
+
+class NodeImage(_Pulled):
+    """The image that the management cluster's node is made of."""
+
+    name = "node-image"
+
+    def wanted(self, ctx: Context) -> tuple[str, ...]:
+        return (Choices.of(ctx.identity).node_image,)
+
+
+class Images(_Pulled):
+    """What runs in the management cluster. Beside the making of the cluster."""
+
+    name = "images"
+
+    def wanted(self, ctx: Context) -> tuple[str, ...]:
+        return images_of(Choices.of(ctx.identity), ctx.settings)
+
+
+class LoadedImages(Step):
+    """The same images in the node's containerd."""
+
+    name = "loaded-images"
+    timeout = budgets.IMAGES
+    needs = ("images", "management-cluster")
+
+    def probe(self, ctx: Context) -> Status:
+        absent = self._absent(ctx)
+        if absent:
+            return pending(f"to be loaded into the node: {', '.join(absent)}")
+        return ready(f"{len(self._wanted(ctx))} images in the node")
+
+    def apply(self, ctx: Context) -> None:
+        absent = self._absent(ctx)
+        if absent:
+            ctx.report.progress(self.name, f"loading {len(absent)} images")
+            images.load(docker_of(ctx), node_name(ctx.identity), absent)
+
+    def _wanted(self, ctx: Context) -> tuple[str, ...]:
+        return images_of(Choices.of(ctx.identity), ctx.settings)
+
+    def _absent(self, ctx: Context) -> list[str]:
+        there = images.in_node(docker_of(ctx), node_name(ctx.identity))
+        return [name for name in self._wanted(ctx) if images.full_name(name) not in there]

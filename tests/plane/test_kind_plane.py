@@ -1,0 +1,401 @@
+"""A plane of kind ``kind`` on a simulated Docker (the real one: scripts/e2e), with a real API server."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import simulated_docker
+from capi_llm import plane, versions
+from capi_llm.containers import images
+from capi_llm.errors import CapiLlmError, PrerequisiteMissing
+from capi_llm.identity import Identities, Identity
+from capi_llm.kube.client import Api
+from capi_llm.kube.discovery import Discovery
+from capi_llm.kube.resources import DEPLOYMENTS, SECRETS, Ref
+from capi_llm.plane import making, recipes
+from capi_llm.plane.making import Chosen
+from capi_llm.sandbox import executables
+from capi_llm.settings import Settings
+from capi_llm.steps import components, mirrors, webhook_certs
+from capi_llm.steps.classes import ClusterClasses
+from capi_llm.steps.kind_cluster import config
+from capi_llm.waiting import until
+from control_plane import ControlPlane
+
+NODE = "llm-rancher-control-plane"
+NODE_IMAGE = versions.NODE_IMAGES[versions.NODE_KUBERNETES]
+MANAGER_IMAGES = list(versions.CLUSTER_API_IMAGES.values())
+
+
+@pytest.fixture(scope="module")
+def components_folder() -> Path:
+    return executables.bring(Settings.from_environment())["capi-components"]
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    made = ControlPlane(executables.bring(Settings.from_environment()), tmp_path_factory.mktemp("kind"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@dataclass(frozen=True)
+class Place:
+    """A simulated machine, and settings of a plane on it."""
+
+    machine: simulated_docker.Machine
+    settings: Settings
+    env: dict[str, str]
+
+    def bootstrap(self) -> dict[str, str]:
+        """Step → outcome, of the recipe without the classes, whose webhooks no pod serves here."""
+        recipe = tuple(
+            step
+            for step in recipes.of(making.identity(self.settings, Chosen("kind", "kind")))
+            if not isinstance(step, ClusterClasses)
+        )
+        results = plane.bootstrap(self.settings, name="kind", kind="kind", recipe=recipe)
+        return {result.step: result.outcome for result in results}
+
+    def identity(self) -> Identity:
+        found = Identities(self.settings.state).find("kind")
+        assert found is not None
+        return found
+
+    def cli(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "capi_llm", *argv]
+        return subprocess.run(command, env=self.env, text=True, capture_output=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, control_plane: ControlPlane) -> Place:
+    # As kind's: the context is called after the cluster.
+    data = yaml.safe_load(control_plane.kubeconfig.read_text())
+    data["contexts"][0]["name"] = data["current-context"] = "kind-llm-rancher"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(data))
+    machine = simulated_docker.make(tmp_path / "machine", tmp_path / "kubeconfig")
+    with machine.state() as state:
+        state["images"] = [NODE_IMAGE, *MANAGER_IMAGES]
+    monkeypatch.setenv("PATH", f"{machine.bin}:{os.environ['PATH']}")
+    for name, value in {
+        "CAPI_LLM_STATE": str(tmp_path / "state"),
+        "CAPI_LLM_PART_KIND": str(machine.kind),
+        "CAPI_LLM_MANAGEMENT_RANCHER": "0",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("CAPI_LLM_PLANE", raising=False)
+    return Place(machine, Settings.from_environment(), dict(os.environ))
+
+
+@contextlib.contextmanager
+def kubelet(control_plane: ControlPlane) -> Iterator[None]:
+    """Simulated: every Deployment becomes available."""
+    stop = threading.Event()
+
+    def play() -> None:
+        with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+            while not stop.wait(0.1):
+                for obj in api.list(DEPLOYMENTS):
+                    if not (obj.get("status") or {}).get("availableReplicas"):
+                        status = {
+                            **dict.fromkeys(
+                                ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1
+                            ),
+                            "observedGeneration": obj["metadata"]["generation"],
+                        }
+                        api.merge_patch(DEPLOYMENTS.ref(obj), {"status": status}, subresource="status")
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_plane_is_made_kept_brought_back_and_destroyed(place: Place, control_plane: ControlPlane) -> None:
+    with kubelet(control_plane):
+        first = place.bootstrap()
+        assert first["management-cluster"] == first["loaded-images"] == first["cluster-api"] == "done"
+        assert first["docker"] == first["images"] == "unchanged"  # nothing is pulled that is there
+        assert not [call for call in place.machine.calls if call.startswith("docker pull")]
+        assert place.identity().uid
+        kubeconfig = Path(place.identity().kubeconfig)
+        assert kubeconfig.stat().st_mode & 0o777 == 0o600
+        with place.machine.state() as state:
+            assert state["node_images"][NODE] == MANAGER_IMAGES
+
+        before = len(control_plane.writes())
+        calls = len(place.machine.calls)
+        assert set(place.bootstrap().values()) == {"unchanged"}
+        assert control_plane.writes()[before:] == []
+        acted = ("start", "rm", "pull", "save", "cp", "create")
+        assert not [call for call in place.machine.calls[calls:] if call.split()[1] in acted]
+
+        # Docker was restarted, and the node did not come back by itself.
+        with place.machine.state() as state:
+            state["containers"][NODE]["State"]["Status"] = "exited"
+        overview = plane.overview(place.settings)
+        assert "stopped: llm-rancher-control-plane" in overview.status.message
+        assert place.bootstrap()["management-cluster"] == "done"
+        assert [call for call in place.machine.calls if call.startswith("docker start")]
+
+    listed = place.cli("planes", "list")
+    assert "kind" in listed.stdout, listed.stderr
+    plane.destroy(place.settings, name="kind")
+    with place.machine.state() as state:
+        assert state["containers"] == {}
+    assert not kubeconfig.exists()
+    assert Identities(place.settings.state).names() == []
+
+
+def test_a_half_made_cluster_is_made_again(place: Place, control_plane: ControlPlane) -> None:
+    """The run is killed while kind works, and kind with it."""
+    with place.machine.state() as state:
+        state["hang"] = True
+    run = subprocess.Popen(
+        [sys.executable, "-m", "capi_llm", "bootstrap", "--plane", "kind"],
+        env=place.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    fifo = place.machine.folder / "fifo"
+    until_there(fifo, run)
+    run.kill()
+    run.communicate()
+    # kind goes on for now: the next run waits for it and does not start another beside it.
+    with place.machine.state() as state:
+        state["hang"] = False
+        state["kubeconfig"] = "/nowhere"  # it fails in the end
+    again = subprocess.Popen(
+        [sys.executable, "-m", "capi_llm", "-v", "bootstrap", "--plane", "kind", "--dry-run"],
+        env=place.env, stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    shown = again.communicate()[0]
+    assert "half made, by a run that was stopped" in shown
+    worked = threading.Thread(target=lambda: fifo.write_text("go on"))
+    worked.start()
+    with place.machine.state() as state:
+        state["kubeconfig"] = str(place.machine.folder.parent / "kubeconfig")
+    with kubelet(control_plane):
+        done = place.bootstrap()
+    worked.join()
+    assert done["management-cluster"] in ("done", "unchanged")
+    creates = [call for call in place.machine.calls if call.startswith("kind create")]
+    assert len(creates) <= 2
+    plane.destroy(place.settings, name="kind")
+
+
+def until_there(path: Path, run: subprocess.Popen[str]) -> None:
+    from capi_llm.waiting import Waiter, failed, pending, ready
+
+    def probe() -> Any:
+        if path.exists():
+            return ready()
+        return pending("not yet") if run.poll() is None else failed(str(run.communicate()[0]))
+
+    until(probe, what=str(path), timeout=30, waiter=Waiter(interval=0.05))
+
+
+def test_somebody_elses_cluster_of_the_name_is_not_touched(place: Place) -> None:
+    place.machine.run(NODE, "llm-rancher")
+    with pytest.raises(PrerequisiteMissing, match="there is one called 'llm-rancher' already"):
+        place.bootstrap()
+    Identities(place.settings.state).save(making.identity(place.settings, Chosen("kind", "kind")))
+    done = place.cli("bootstrap")
+    assert done.returncode != 0
+    plane.destroy(place.settings, name="kind")
+    with place.machine.state() as state:
+        assert set(state["containers"]) == {NODE}
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "fix"),
+    [
+        ({"down": True}, "docker daemon: Cannot connect", "start Docker"),
+        ({"info": {"ServerVersion": "19.03.1"}}, "19.03.1, 20.10 is needed", "docs.docker.com"),
+        ({"info": {"MemTotal": 2 * 1024**3}}, "2.0 GiB for containers, 3.0 GiB are needed", "more memory"),
+        ({"api": ["1.50", "1.55"]}, "the daemon speaks 1.50 and newer", "min-api-version"),
+        ({"api": ["1.12", "1.40"]}, "docker API: 1.40, 1.41 is needed", "docs.docker.com"),
+    ],
+)
+def test_what_a_machine_lacks_is_told_before_anything_is_touched(
+    place: Place, change: dict[str, Any], what: str, fix: str
+) -> None:
+    with place.machine.state() as state:
+        for key, value in change.items():
+            state[key] = {**state[key], **value} if isinstance(value, dict) else value
+    done = place.cli("bootstrap", "--plane", "kind")
+    assert done.returncode == 3, done.stderr
+    assert what in done.stderr
+    assert fix in done.stderr
+    assert "nothing was changed" in done.stderr
+    assert not (place.settings.state / "kind").exists()
+    assert Identities(place.settings.state).names() == []
+
+
+def test_a_pull_that_fails_is_told_in_the_registrys_words(place: Place) -> None:
+    with place.machine.state() as state:
+        state["images"].remove(NODE_IMAGE)
+        state["pull"]["*"] = "toomanyrequests: You have reached your unauthenticated pull rate limit."
+    with pytest.raises(CapiLlmError, match="can not be pulled") as caught:
+        place.bootstrap()
+    assert "unauthenticated pull rate limit" in caught.value.why
+    assert "docker login" in caught.value.fix
+    plane.destroy(place.settings, name="kind")
+
+
+def test_the_node_has_the_socket_the_mark_and_mirrors(place: Place) -> None:
+    identity = making.identity(place.settings, Chosen("kind", "kind"))
+    made = config(identity, "/run/user/1/docker.sock", Path("/certs"))
+    (node,) = made["nodes"]
+    mounts = {item["containerPath"]: item["hostPath"] for item in node["extraMounts"]}
+    assert mounts["/var/run/docker.sock"] == "/run/user/1/docker.sock"
+    assert mounts["/etc/containerd/certs.d"] == "/certs"
+    assert identity.instance in mounts["/etc/capi-llm"]
+    assert made["networking"]["apiServerAddress"] == "127.0.0.1"
+    assert node["image"] == NODE_IMAGE
+    assert len(config(identity, "/s", None)["nodes"][0]["extraMounts"]) == 2
+
+
+def test_mirrors_on_loopback_are_left_out() -> None:
+    info = {"RegistryConfig": {"Mirrors": ["http://127.0.0.1:5000/", "https://mirror.example.com/"]}}
+    assert mirrors.usable(info) == ["https://mirror.example.com/"]
+    text = mirrors.hosts_toml(mirrors.usable(info))
+    assert '[host."https://mirror.example.com"]' in text
+    assert mirrors.usable({}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("redis", "docker.io/library/redis:latest"),
+        ("kindest/node:v1", "docker.io/kindest/node:v1"),
+        ("registry.k8s.io/pause:3.9", "registry.k8s.io/pause:3.9"),
+        ("localhost/x", "localhost/x:latest"),
+        ("reg:5000/x", "reg:5000/x:latest"),
+        ("a/b@sha256:1", "docker.io/a/b@sha256:1"),
+    ],
+)
+def test_full_names(name: str, full: str) -> None:
+    assert images.full_name(name) == full
+
+
+def test_the_manifests_are_those_of_the_release(components_folder: Path) -> None:
+    objects = components.load(components_folder, authority="PEM", node_label="x/y")
+    assert not {"Certificate", "Issuer", "Deployment"} & {item["kind"] for item in objects}
+    text = json.dumps(objects)
+    assert "inject-ca-from" not in text
+    assert base64.b64encode(b"PEM").decode() in text
+    with_manager = components.load(components_folder)
+    assert {"Certificate", "Issuer"} <= {item["kind"] for item in with_manager}
+    for manager, image in versions.CLUSTER_API_IMAGES.items():
+        made = components.deployment(components_folder, manager, node_label="x/y")
+        spec = made["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        assert (container["image"], container["imagePullPolicy"]) == (image, "IfNotPresent")
+        assert "${" not in json.dumps(made)
+        gates = next(arg for arg in container["args"] if arg.startswith("--feature-gates"))
+        assert "MachinePool=true" in gates
+        assert manager == "capi-bootstrap" or "ClusterTopology=true" in gates
+        assert ("nodeSelector" in spec) == (manager == "capi-docker")
+    docker = components.deployment(components_folder, "capi-docker")
+    (container,) = docker["spec"]["template"]["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert env["DOCKER_HOST"] == ""
+
+
+def test_variables_are_filled_in() -> None:
+    filled = components.substitute("${A:=one} ${B:=two} $${C} ${D:=}", {"B": "2"})
+    assert filled == "one 2 ${C} "
+    with pytest.raises(CapiLlmError, match="ask for X"):
+        components.substitute("${X}", {})
+
+
+def test_the_objects_are_accepted_strictly(control_plane: ControlPlane, components_folder: Path) -> None:
+    objects = components.load(components_folder, authority="PEM", node_label="x/y")
+    objects += [components.deployment(components_folder, name) for name in components.FILES]
+    with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+        apply(api, [item for item in objects if item["kind"] == "Namespace"])
+        discovery = Discovery(api)
+        for item in objects:
+            api.request(
+                "PATCH",
+                discovery.resource_for(item).ref(item).path,
+                body=item,
+                query={"fieldManager": "test", "fieldValidation": "Strict", "dryRun": "All", "force": "true"},
+                content_type="application/apply-patch+yaml",
+                what="can not apply",
+                on=item["metadata"]["name"],
+            )
+
+
+def test_webhook_certificates_serve_and_are_renewed(
+    control_plane: ControlPlane, components_folder: Path, tmp_path: Path
+) -> None:
+    with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+        webhook_certs.ensure(api, components_folder)
+        before = len(control_plane.writes())
+        assert webhook_certs.missing(api, components_folder) == []
+        assert webhook_certs.ensure(api, components_folder) == []
+        assert control_plane.writes()[before:] == []
+        authority = webhook_certs.authority(api)
+        namespace, name, hosts = components.serving_hosts(components_folder, "capi-core")
+        assert hosts[0] == "capi-webhook-service.capi-system.svc"
+        secret = api.get(Ref(SECRETS, name, namespace))
+        assert secret["type"] == "kubernetes.io/tls"
+        for key in ("tls.crt", "tls.key"):
+            (tmp_path / key).write_bytes(base64.b64decode(secret["data"][key]))
+        for host in hosts:
+            assert handshake(tmp_path, authority, host) == host
+        with pytest.raises(ssl.SSLCertVerificationError):
+            handshake(tmp_path, authority, "other.svc")
+
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=340)
+        assert webhook_certs.missing(api, components_folder, soon) == list(components.FILES)
+        # Another authority: everything that it did not sign is made again.
+        api.delete(webhook_certs.AUTHORITY)
+        assert webhook_certs.ensure(api, components_folder) == ["authority"]
+        assert webhook_certs.missing(api, components_folder) == []
+        assert webhook_certs.authority(api) != authority
+
+
+def handshake(folder: Path, authority: str, host: str) -> str:
+    """A real TLS server with the certificate, and a client that trusts the authority alone."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    client = ssl.create_default_context(cadata=authority)
+    near, far = socket.socketpair()
+    with near, far:
+
+        def serve() -> None:
+            with contextlib.suppress(ssl.SSLError, OSError), server.wrap_socket(far, server_side=True) as tls:
+                tls.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with client.wrap_socket(near, server_hostname=host) as tls:
+                tls.send(b"x")
+        finally:
+            near.close()
+            thread.join()
+    return host
