@@ -25,6 +25,7 @@ from capi_llm import plane, versions
 from capi_llm.containers import images
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities, Identity
+from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import DEPLOYMENTS, SECRETS, Ref
