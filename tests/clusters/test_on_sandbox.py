@@ -205,7 +205,7 @@ def test_every_variable_and_patch_of_the_docker_class(
         workers="1",
         pools=["gpu=0..2:gpu-worker"],
         variables=[
-            "cni=cilium",
+            "cni=kindnet",
             "imageRepository=reg.example.com/k8s",
             "etcdImageTag=3.5.21-0",
             "coreDNSImageTag=v1.12.0",
@@ -221,7 +221,7 @@ def test_every_variable_and_patch_of_the_docker_class(
     create.create(api, wanted)
     cluster = Ref(CLUSTERS, "full", namespace)
     _until_reconciled(api, cluster)
-    assert api.get(cluster)["metadata"]["labels"]["cni"] == "cilium"
+    assert api.get(cluster)["metadata"]["labels"]["cni"] == "kindnet"
 
     def rendered(group: str, plural: str, kind: str) -> dict[str, dict[str, Any]]:
         resource = Resource(f"{group}.cluster.x-k8s.io", "v1beta1", plural, kind)
@@ -231,6 +231,11 @@ def test_every_variable_and_patch_of_the_docker_class(
     kubeadm = rendered("controlplane", "kubeadmcontrolplanes", "KubeadmControlPlane")["full"][
         "kubeadmConfigSpec"
     ]
+    (network,) = kubeadm["postKubeadmCommands"]
+    assert network == (
+        "sed 's|{{ *.PodSubnet *}}|192.168.0.0/16|' /kind/manifests/default-cni.yaml "
+        "| kubectl --kubeconfig=/etc/kubernetes/admin.conf apply -f -"
+    )
     assert kubeadm["clusterConfiguration"]["imageRepository"] == "reg.example.com/k8s"
     assert kubeadm["clusterConfiguration"]["etcd"]["local"]["imageTag"] == "3.5.21-0"
     assert kubeadm["clusterConfiguration"]["dns"]["imageTag"] == "v1.12.0"
@@ -241,7 +246,7 @@ def test_every_variable_and_patch_of_the_docker_class(
     joins = rendered("bootstrap", "kubeadmconfigtemplates", "KubeadmConfigTemplate")
     node = joins["full-gpu"]["template"]["spec"]["joinConfiguration"]["nodeRegistration"]
     assert node["kubeletExtraArgs"]["node-labels"].split(",") == [
-        "capi-llm.dev/cni=cilium",
+        "capi-llm.dev/cni=kindnet",
         "cluster-api/accelerator=nvidia",
         "example.com/x=1",
         "team=search",
