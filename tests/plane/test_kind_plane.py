@@ -21,7 +21,8 @@ import pytest
 import yaml
 
 import simulated_docker
-from capi_llm import plane, versions
+from capi_llm import certificates, plane, versions
+from capi_llm.clusters import machine_images, published
 from capi_llm.containers import images
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities, Identity
@@ -332,7 +333,8 @@ def test_variables_are_filled_in() -> None:
 
 
 def test_the_objects_are_accepted_strictly(control_plane: ControlPlane, components_folder: Path) -> None:
-    objects = components.load(components_folder, authority="PEM", node_label="x/y")
+    authority, _ = certificates.authority("test")
+    objects = components.load(components_folder, authority=authority, node_label="x/y")
     objects += [components.deployment(components_folder, name) for name in components.FILES]
     with Api.from_kubeconfig(control_plane.kubeconfig) as api:
         apply(api, [item for item in objects if item["kind"] == "Namespace"])
@@ -400,3 +402,49 @@ def handshake(folder: Path, authority: str, host: str) -> str:
             near.close()
             thread.join()
     return host
+
+
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: demo, cluster: {server: "https://172.18.0.3:6443", certificate-authority-data: QQ==}}]
+users: [{name: demo, user: {token: a}}]
+contexts: [{name: demo, context: {cluster: demo, user: demo}}]
+current-context: demo
+"""
+
+
+def test_a_kubeconfig_names_the_published_port(
+    place: Place, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster: dict[str, Any] = {"spec": {"infrastructureRef": {"kind": "DockerCluster"}}}
+    monkeypatch.setattr(Api, "find", lambda self, ref: cluster)
+    api = Api.from_kubeconfig(control_plane.kubeconfig)
+
+    def server(name: str = "demo") -> str:
+        text = published.for_host(api, name, "default", KUBECONFIG)
+        return str(yaml.safe_load(text)["clusters"][0]["cluster"]["server"])
+
+    inside = "https://172.18.0.3:6443"
+    assert server() == inside  # no such container
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        ports = {"6443/tcp": [{"HostIp": "0.0.0.0", "HostPort": str(port)}]}
+        place.machine.run("demo-lb", "demo", ports=ports)
+        assert server() == f"https://127.0.0.1:{port}"
+        place.machine.run("other-lb", "somebody-elses", ports=ports)
+        assert server("other") == inside
+        cluster["spec"]["infrastructureRef"]["kind"] = "AWSCluster"
+        assert server() == inside
+        cluster["spec"]["infrastructureRef"]["kind"] = "DockerCluster"
+    assert server() == inside  # nothing answers at the published port
+
+
+def test_images_of_machines_are_known_before(place: Place) -> None:
+    wanted = machine_images.of(
+        "default/docker-llm-clusterclass", "v1.32.2+x", {"preLoadImages": ["a:1"], "nodeImageRepository": ""}
+    )
+    assert wanted == (versions.LOAD_BALANCER_IMAGE, "kindest/node:v1.32.2_x", "a:1")
+    assert machine_images.of("team/other", "v1.32.2", {}) == ()
+    own = machine_images.of("docker-llm-clusterclass", "v1.32.2", {"nodeImageRepository": "own/node"})
+    assert own[1] == "own/node:v1.32.2"

@@ -5,6 +5,7 @@ Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
     labels:
       capi-llm.dev/planes: kind.existing.sandbox   the kinds of planes that the bundle fits; all without it
       capi-llm.dev/place: workload                 or management: it runs there, once for each cluster
+      capi-llm.dev/cni: calico                     it is the network of clusters whose label ``cni`` says so
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ SCHEMA_FILE = "values.schema.json"
 
 PLANES = f"{versions.GROUP}/planes"
 PLACE = f"{versions.GROUP}/place"
+CNI = f"{versions.GROUP}/cni"
 KINDS = ("kind", "existing", "sandbox")
 """Kinds of planes that a bundle may name."""
 
@@ -71,6 +73,8 @@ class Bundle:
     """The whole of fleet.yaml, with the line of every value."""
 
     description: str = ""
+    cni: str = ""
+    """The network that it is; "" where it is none."""
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -88,9 +92,9 @@ class Bundle:
             digest.update(f"{path.relative_to(self.folder)} {len(content)}\n".encode() + content)
         return digest.hexdigest()
 
-    def fits(self, kind: str) -> bool:
-        """Whether it can be on clusters of a plane of ``kind``."""
-        return kind in self.planes
+    def fits(self, kind: str, cni: str = "") -> bool:
+        """Whether it can be on clusters of a plane of ``kind``; ``cni`` is their network, where known."""
+        return kind in self.planes and (not self.cni or cni in ("", self.cni))
 
     def knows(self, value: str) -> bool:
         """Whether its schema has ``value`` at the top."""

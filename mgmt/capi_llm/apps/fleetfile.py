@@ -15,6 +15,7 @@ from typing import Any
 from capi_llm import documents, fields
 from capi_llm.apps.bundle import (
     CHART_FILE,
+    CNI,
     FILE,
     KINDS,
     PLACE,
@@ -95,6 +96,7 @@ class _Reader:
             compare_patches=self._compare_patches(),
             document=self._document,
             description=str((own or {}).get("description") or ""),
+            cni=str(labels.get(CNI) or ""),
         )
 
     def _chart(self) -> Chart | None:

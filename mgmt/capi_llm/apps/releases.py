@@ -40,14 +40,15 @@ class Said:
 
 
 def wanted(
-    bundles: Sequence[Bundle], names: Iterable[str] | None, kind: str, where: str
+    bundles: Sequence[Bundle], names: Iterable[str] | None, kind: str, where: str, cni: str = ""
 ) -> tuple[Bundle, ...]:
-    """The bundles to have on clusters of a plane of ``kind``: those that are named, else all that fit.
+    """The bundles to have on clusters of a plane of ``kind`` with network ``cni``: those that are named,
+    else all that fit.
 
     Raises BadInput for a name that there is not, Refused for one that does not fit.
     """
     if names is None:
-        return tuple(bundle for bundle in bundles if bundle.fits(kind))
+        return tuple(bundle for bundle in bundles if bundle.fits(kind, cni))
     known = {bundle.name: bundle for bundle in bundles}
     chosen = []
     for name in names:
@@ -59,6 +60,12 @@ def wanted(
             raise Refused(
                 f"app {name!r} is not for clusters of a {kind}",
                 why=f"it fits {', '.join(known[name].planes)}",
+                fix="leave it out",
+            )
+        if not known[name].fits(kind, cni):
+            raise Refused(
+                f"app {name!r} is the network of other clusters",
+                why=f"the network of this one is {cni}",
                 fix="leave it out",
             )
         chosen.append(name)

@@ -53,6 +53,15 @@ class Stack:
 
     helm: Helm
 
+    @property
+    def cni(self) -> str:
+        """The cluster's network: its label ``cni``."""
+        return str(self.target.labels.get("cni") or "")
+
+    def network(self) -> tuple[Release, ...]:
+        """What is the cluster's network; nothing where no bundle is."""
+        return tuple(release for release in self.releases if release.bundle.cni)
+
     def choose(self, names: Iterable[str], *, with_needs: bool = False) -> tuple[Release, ...]:
         """The releases of ``names``, of all that are wanted without any; ``with_needs``: and what they need.
 
@@ -60,7 +69,7 @@ class Stack:
         """
         said = list(names)
         where = "APP" if said else "apps.wanted"
-        wanted = making.wanted(self.bundles, said or self.settings.apps, self.kind, where)
+        wanted = making.wanted(self.bundles, said or self.settings.apps, self.kind, where, self.cni)
         chosen = {bundle.name for bundle in wanted}
         for release in reversed(self.releases if with_needs else ()):
             if release.app in chosen:
@@ -94,12 +103,15 @@ def opened(
     files: Sequence[Path] = (),
     sets: Sequence[str] = (),
     to: Engines | None = None,
+    engine: str = "",
     cancel: Cancel | None = None,
 ) -> Iterator[Stack]:
     """The apps of cluster ``name`` of a plane of ``kind``, whose API server is ``management``.
 
     ``files`` and ``sets`` are helm's ``-f`` and ``--set``, by app; ``to`` is the engine to change to,
-    whatever is recorded. Raises NotFound without such a cluster, BadInput for values that can not be,
+    whatever is recorded; ``engine`` that of the plane, where nobody says one.
+
+    Raises NotFound without such a cluster, BadInput for values that can not be,
     Refused where apps can not be on the cluster and where another engine is recorded than the settings
     say, PrerequisiteMissing where Fleet is to deliver and is not there.
     """
@@ -108,9 +120,10 @@ def opened(
     for app in settings.app_values:
         if app not in {bundle.name for bundle in bundles}:
             raise fields.unknown(f"{settings.app_values_at}: app", app, [bundle.name for bundle in bundles])
-    fitting = tuple(bundle for bundle in bundles if bundle.fits(kind))
     cluster = delivery.find(management, name, namespace)
     target = delivery.target(cluster)
+    cni = str(target.labels.get("cni") or "")
+    fitting = tuple(bundle for bundle in bundles if bundle.fits(kind, cni))
     helm = Helm(
         executables.one(settings, "helm", cancel=cancel),
         settings.cache,
@@ -120,7 +133,8 @@ def opened(
     said = Said(settings.app_values, where=settings.app_values_at, files=tuple(files), sets=tuple(sets))
     making.of(fitting, kind, target, said, helm.set)  # refuses what is wrong before a cluster is asked
     said_engine = delivery.said(settings.delivery)
-    chosen = delivery.choose(cluster, said_engine) if to is None else to
+    usual = delivery.said(engine) if delivery.recorded(cluster) is None else None
+    chosen = delivery.choose(cluster, said_engine or usual) if to is None else to
     if to is not None and said_engine not in (None, to):
         raise Refused(f"apps.delivery says {said_engine}", fix=f"change it to {to} first, or take it out")
     if "fleet" in (chosen, delivery.recorded(cluster)):

@@ -102,6 +102,7 @@ def opened(state: State, asked: Asked, *, command: str = "", to: Engines | None 
                 files=asked.files,
                 sets=asked.sets,
                 to=to,
+                engine=here.identity.choices.get("delivery", ""),
             )
         )
 

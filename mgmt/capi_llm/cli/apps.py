@@ -45,8 +45,9 @@ def list_apps(state: State, asked: Asked, output: str) -> None:
     rows = []
     for bundle in bundles:
         item = states[bundle.name]
-        fits = bundle.fits(stack.kind)
-        word = _state(item, "not delivered" if fits else f"not in {stack.kind}")
+        fits = bundle.fits(stack.kind, stack.cni)
+        other = f"for cni {bundle.cni}" if bundle.fits(stack.kind) else f"not in {stack.kind}"
+        word = _state(item, "not delivered" if fits else other)
         rows.append(_row(bundle.name, item, word, bundle.version, bundle.namespace, fits))
     rows += [_row(app, states[app], _state(states[app], ""), "", "", False) for app in delivered]
     if stack.kind == "sandbox":

@@ -32,7 +32,8 @@ _AUTOSCALER_APP = "cluster-autoscaler"
 def logs(state: State, what: str, cluster: str, follow: bool, tail: int, namespace: str) -> None:
     """Log of WHAT: a part of a sandbox, an app on CLUSTER, or its `autoscaler`.
 
-    Parts are supervisor, etcd, kube-apiserver, capi-core and so on; `audit` is the API server's
+    Parts of a plane on a cluster are Cluster API's managers, capi-core and so on. Those of a sandbox are
+    supervisor, etcd, kube-apiserver, capi-core and so on; `audit` is the API server's
     own record of every write. With CLUSTER, a part of that cluster's own control plane.
     """
     from capi_llm import plane
@@ -47,6 +48,10 @@ def logs(state: State, what: str, cluster: str, follow: bool, tail: int, namespa
     if not cluster and what == AUTOSCALER:
         raise BadInput("whose autoscaler is it to be?", fix="capi-llm logs autoscaler CLUSTER")
     with plane.connected(state.settings, state.plane) as here:
+        if not cluster and here.identity.kind != "sandbox":
+            for line in plane.log_lines(here, what, tail=tail, follow=follow):
+                click.echo(line)
+            return
         if cluster:
             path = _of_cluster(state, here, what, cluster, namespace)
         else:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capi_llm.cli.options import State
 
 if TYPE_CHECKING:
+    from capi_llm.apps.stack import Stack
     from capi_llm.settings import Settings
     from capi_llm.steps.context import Plane
+    from capi_llm.waiting import Status
 
 
 def check(settings: Settings, names: tuple[str, ...] | None) -> None:
@@ -30,7 +33,8 @@ def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None)
     """Refuse apps by Fleet on a plane without it, before a cluster is made."""
     from capi_llm.apps.fleet.registration import require_fleet
 
-    if settings.delivery == "fleet" and _any(settings.apps if names is None else names):
+    engine = settings.delivery or here.identity.choices.get("delivery", "")
+    if engine == "fleet" and _any(settings.apps if names is None else names):
         require_fleet(here.api())
 
 
@@ -39,6 +43,44 @@ def _any(wanted: Sequence[str] | None) -> bool:
     from capi_llm.apps.releases import NONE
 
     return wanted is None or bool(set(wanted) - {NONE})
+
+
+def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeout: float) -> None:
+    """Bring what is the network of a new cluster, as soon as its API server answers: without it no node is
+    ever ready. Whatever apps are wanted; not where the cluster brings its own."""
+    from capi_llm.cli.app_delivery import deliver
+    from capi_llm.cli.wait import wait_for
+    from capi_llm.contract import capi
+    from capi_llm.waiting import pending, ready
+
+    if not _has_network(state.settings, here, name, namespace):
+        return
+
+    def initialized(view: Any, objects: Any) -> Status:
+        own = (obj for obj in objects.clusters if obj["metadata"]["name"] == name)
+        up = any(capi.control_plane_initialized(obj) for obj in own)
+        return ready() if up else pending(view.status.message or "its first API server is being made")
+
+    wait_for(state, here, name, namespace, timeout, verdict=initialized)
+    with _opened(state, here, name, namespace) as apps:
+        deliver(state, apps, apps.network(), force=False, wait=False, timeout=timeout)
+
+
+def _opened(state: State, here: Plane, name: str, namespace: str) -> contextlib.AbstractContextManager[Stack]:
+    from capi_llm.apps import stack
+
+    engine = here.identity.choices.get("delivery", "")
+    return stack.opened(state.settings, here.identity.kind, here.api(), name, namespace, engine=engine)
+
+
+def _has_network(settings: Settings, here: Plane, name: str, namespace: str) -> bool:
+    """Whether a bundle is the network of the cluster."""
+    from capi_llm.apps import catalogue, delivery
+
+    folder = settings.bundle_dir
+    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
+    cni = delivery.find(here.api(), name, namespace)["metadata"].get("labels", {}).get("cni", "")
+    return any(bundle.cni == cni and bundle.fits(here.identity.kind) for bundle in bundles if bundle.cni)
 
 
 def bring(
@@ -58,7 +100,7 @@ def bring(
         return
     where = f"Cluster {namespace}/{name}"
     try:
-        with stack.opened(state.settings, here.identity.kind, here.api(), name, namespace) as apps:
+        with _opened(state, here, name, namespace) as apps:
             if not any(takes_pods(node) for node in apps.workload.list(NODES)):
                 later = f"once there are some, capi-llm apps apply {name} brings apps"
                 state.console.say(f"{where} has no workers: {later}.")

@@ -54,10 +54,13 @@ def forget_kubeconfigs(state: Path, folder: Path, plane: Identity) -> None:
 
     Which servers these are, the sandbox's folder says: before it is removed.
     """
-    servers = {f"https://127.0.0.1:{plane.ports.get('kube-apiserver', 0)}"}
-    low, high = IN_MEMORY_RANGE
-    servers |= {f"https://{plane.loopback}:{port}" for port in range(low, high)}
-    servers |= {item.server for item in workload.of_sandbox(layout(state, plane.name))}
+    if plane.kind != "sandbox":
+        servers = {kubeconfig.server_of(Path(plane.kubeconfig))} - {""}
+    else:
+        servers = {f"https://127.0.0.1:{plane.ports.get('kube-apiserver', 0)}"}
+        low, high = IN_MEMORY_RANGE
+        servers |= {f"https://{plane.loopback}:{port}" for port in range(low, high)}
+        servers |= {item.server for item in workload.of_sandbox(layout(state, plane.name))}
     sweep(folder)
     for path in (*folder.glob("kubeconfig-*.yaml"), *folder.glob("management-*.yaml")):
         if kubeconfig.server_of(path) in servers:
@@ -84,7 +87,7 @@ def forget_merged(identity: Identity, namespace: str = "", cluster: str = "") ->
 
 def remove_empty(state: Path) -> None:
     """Remove the state folder and its folders as far as nothing is in them."""
-    for folder in ("planes", "sandboxes", "locks", "."):
+    for folder in ("planes", "sandboxes", "kind", "locks", "."):
         with contextlib.suppress(OSError):  # not empty, or gone
             (state / folder).rmdir()
 

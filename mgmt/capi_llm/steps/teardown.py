@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 
+from capi_llm.clusters import kubeconfig
 from capi_llm.containers.docker import CLUSTER_LABEL, Docker
 from capi_llm.errors import CapiLlmError, Interrupted, NotFound
 from capi_llm.identity import check_uid
@@ -43,6 +44,9 @@ def workload_clusters(ctx: Context, docker: Docker) -> None:
     if clusters:
         _wait(ctx, clusters)
     for ref in clusters:
+        kubeconfig.path(ref.name, ref.namespace or "default", ctx.settings.kubeconfigs).unlink(
+            missing_ok=True
+        )
         docker.remove([item.name for item in docker.of_cluster(ref.name) if item.name in names])
 
 

@@ -26,11 +26,14 @@ from capi_llm.kube.resources import Object
 from capi_llm.sandbox.layout import layout
 from capi_llm.secret_names import GONE
 from capi_llm.settings import Settings, everything
+from capi_llm.steps.context import Plane
 from capi_llm.support import objects
 from capi_llm.support.redact import Redactor
 
 _LOG_BYTES = 2 * 1024 * 1024
 """Of a log, at most so much from its end."""
+
+_LOG_LINES = 5000
 
 _DOCTOR_KINDS = ("sandbox", "kind")
 """Not ``existing``: a cluster that has nothing to do with the plane is not called."""
@@ -101,8 +104,16 @@ class _Collector:
         self._try("settings.json", lambda: self._json("settings.json", _settings(self.settings)))
         self._try("status.json", lambda: self._json("status.json", dict(status())))
         self._try("doctor.json", self._doctor)
-        self._try("logs", self._logs)
+        if identity is None or identity.kind == "sandbox":
+            self._try("logs", self._logs)
+        for part in plane.MANAGERS if identity is not None and identity.kind != "sandbox" else ():
+            self._try(f"logs/{part}.log", partial(self._manager, identity, part))
         return self.bundle
+
+    def _manager(self, identity: Identity, part: str) -> None:
+        with contextlib.closing(Plane(Identities(self.settings.state), identity)) as here:
+            lines = plane.log_lines(here, part, tail=_LOG_LINES, follow=False)
+            self.bundle.files[f"logs/{part}.log"] = self.redactor.text("\n".join(lines) + "\n")
 
     def _try(self, path: str, job: Callable[[], Any]) -> Any:
         self.report(path)
