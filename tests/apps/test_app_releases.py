@@ -165,6 +165,28 @@ def test_which_apps_are_wanted(bundles: tuple[Bundle, ...]) -> None:
         names(["network"])
 
 
+def test_a_network_is_for_clusters_of_its_name(tmp_path: Path) -> None:
+    labels = {"capi-llm.dev/cni": "calico"}
+    net = make(tmp_path, "net", {"x": VALUES}, labels=labels)
+    assert releases.wanted([net], None, "kind", "--apps", "calico") == (net,)
+    assert releases.wanted([net], None, "kind", "--apps", "kindnet") == ()
+    with pytest.raises(Refused, match="app 'net' is the network of other clusters") as caught:
+        releases.wanted([net], ["net"], "kind", "--apps", "kindnet")
+    assert caught.value.why == "the network of this one is kindnet"
+
+
+def test_a_deployment_needs_no_knative(tmp_path: Path, helm: Helm) -> None:
+    make(tmp_path, "operator", {"x": VALUES}, labels={"capi-llm.dev/serving": "knative"})
+    make(tmp_path, "model", {"x": VALUES}, schema=SCHEMA, dependsOn=[{"name": "operator"}])
+    bundles = catalogue.load_dir(tmp_path)
+    knative = of(bundles, helm, Said(), "kind")
+    assert releases.needs(knative["model"], bundles) == {"operator"}
+    assert releases.idle(tuple(knative.values())) == set()
+    plain = of(bundles, helm, Said({"model": {"serving": "deployment"}}), "kind")
+    assert releases.needs(plain["model"], bundles) == set()
+    assert releases.idle(tuple(plain.values())) == {"operator"}
+
+
 def test_what_runs_beside_the_cluster_object_is_named_by_it(tmp_path: Path, helm: Helm) -> None:
     schema = {"properties": {"autoDiscovery": {}, "clusterAPIKubeconfigSecret": {}}}
     labels = {"capi-llm.dev/place": "management"}

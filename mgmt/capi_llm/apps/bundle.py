@@ -6,6 +6,7 @@ Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
       capi-llm.dev/planes: kind.existing.sandbox   the kinds of planes that the bundle fits; all without it
       capi-llm.dev/place: workload                 or management: it runs there, once for each cluster
       capi-llm.dev/cni: calico                     it is the network of clusters whose label ``cni`` says so
+      capi-llm.dev/serving: knative                it is for apps whose value ``serving`` says so, no others
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SCHEMA_FILE = "values.schema.json"
 PLANES = f"{versions.GROUP}/planes"
 PLACE = f"{versions.GROUP}/place"
 CNI = f"{versions.GROUP}/cni"
+SERVING = f"{versions.GROUP}/serving"
 KINDS = ("kind", "existing", "sandbox")
 """Kinds of planes that a bundle may name."""
 
@@ -75,6 +77,9 @@ class Bundle:
     description: str = ""
     cni: str = ""
     """The network that it is; "" where it is none."""
+
+    serving: str = ""
+    """The value ``serving`` of the apps that it is for; "" for all."""
 
     @property
     def labels(self) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from capi_llm.apps.bundle import (
     PLACES,
     PLANES,
     SCHEMA_FILE,
+    SERVING,
     Bundle,
     Chart,
     Place,
@@ -97,6 +98,7 @@ class _Reader:
             document=self._document,
             description=str((own or {}).get("description") or ""),
             cni=str(labels.get(CNI) or ""),
+            serving=str(labels.get(SERVING) or ""),
         )
 
     def _chart(self) -> Chart | None:

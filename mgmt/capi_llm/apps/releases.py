@@ -72,6 +72,21 @@ def wanted(
     return tuple(bundle for bundle in bundles if bundle.name in chosen)
 
 
+def needs(release: Release, bundles: Sequence[Bundle]) -> set[str]:
+    """The bundles that ``release`` depends on, served as it is: a Deployment needs no Knative."""
+    how = release.values.get("serving")
+    others = {bundle.name for bundle in bundles if bundle.serving and how and bundle.serving != how}
+    return set(release.bundle.depends_on) - others
+
+
+def idle(releases: Sequence[Release]) -> set[str]:
+    """The apps that are only for a way of serving that no other app uses."""
+    used = {release.values.get("serving") for release in releases}
+    return {
+        release.app for release in releases if release.bundle.serving and release.bundle.serving not in used
+    }
+
+
 def of(
     bundles: Sequence[Bundle], kind: str, target: Target, said: Said, set_values: Set
 ) -> tuple[Release, ...]:

@@ -71,9 +71,11 @@ class Stack:
         where = "APP" if said else "apps.wanted"
         wanted = making.wanted(self.bundles, said or self.settings.apps, self.kind, where, self.cni)
         chosen = {bundle.name for bundle in wanted}
+        if not said and self.settings.apps is None:
+            chosen -= making.idle(self.releases)
         for release in reversed(self.releases if with_needs else ()):
             if release.app in chosen:
-                chosen |= set(release.bundle.depends_on)
+                chosen |= making.needs(release, self.bundles)
         return tuple(release for release in self.releases if release.app in chosen)
 
     def prepare(self, releases: Sequence[Release]) -> list[Ref]:
