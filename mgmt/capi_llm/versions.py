@@ -117,6 +117,21 @@ LOAD_BALANCER_IMAGE = "kindest/haproxy:v20230606-42a2262b"
 """In front of each Docker workload cluster's API servers
 (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/docker/internal/loadbalancer/const.go)."""
 
+CERT_MANAGER = "v1.20.3"
+"""The newest line that Kubernetes 1.32 and 1.33 are both supported by
+(https://cert-manager.io/docs/releases/#currently-supported-releases)."""
+
+CERT_MANAGER_MINORS = (16, 21)
+"""Minors of a cert-manager that is there already and is used: from the one that Turtles 0.25 is tried with
+(https://github.com/rancher/turtles/blob/v0.25.6/test/e2e/config/operator.yaml) to the newest."""
+
+FLEET = "v0.14.9"
+"""Fleet by its own charts, without Rancher: what Rancher 2.13.8 brings
+(https://github.com/rancher/rancher/blob/v2.13.8/build.yaml); the charts' versions have no ``v``."""
+
+NGROK_OPERATOR = "0.24.0"
+"""Version of the chart (https://github.com/ngrok/ngrok-operator/blob/ngrok-operator-0.22.0/helm/ngrok-operator/Chart.yaml)."""
+
 GROUP = "capi-llm.dev"
 """API group of our own labels, annotations and kinds."""
 
@@ -152,6 +167,11 @@ class Version(NamedTuple):
 
     def __str__(self) -> str:
         return f"v{self.major}.{self.minor}.{self.patch}{self.suffix}"
+
+    @property
+    def line(self) -> str:
+        """``1.33`` of ``v1.33.0``."""
+        return f"{self.major}.{self.minor}"
 
     @property
     def precedence(self) -> tuple[int, int, int, bool, str]:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from capi_llm import versions
 from capi_llm.documents import Document
+from capi_llm.tools.helm import Chart
 
 FILE = "fleet.yaml"
 CHART_FILE = "Chart.yaml"
@@ -33,18 +34,6 @@ KINDS = ("kind", "existing", "sandbox")
 
 Place = Literal["workload", "management"]
 PLACES: tuple[Place, ...] = ("workload", "management")
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart of somebody else, pinned. ``repo`` is empty where ``name`` is an ``oci://`` address."""
-
-    name: str
-    repo: str
-    version: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version}" + (f" from {self.repo}" if self.repo else "")
 
 
 @dataclass(frozen=True)

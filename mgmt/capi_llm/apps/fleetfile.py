@@ -24,11 +24,11 @@ from capi_llm.apps.bundle import (
     SCHEMA_FILE,
     SERVING,
     Bundle,
-    Chart,
     Place,
 )
 from capi_llm.documents import Document
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.tools.helm import Chart
 
 LONGEST_RELEASE = 53
 """Characters of a Helm release's name (https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go)."""

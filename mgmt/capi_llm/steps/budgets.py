@@ -37,3 +37,19 @@ FORWARD = 60.0
 
 DELETE = 900.0
 """Default of ``delete-cluster --timeout``."""
+
+CHART = 600.0
+"""A Helm release: from its installation until its pods are ready, images pulled."""
+
+RANCHER = 1200.0
+"""Rancher's image is large, and it starts in two to five minutes on a laptop."""
+
+RANCHER_PARTS = 900.0
+"""What Rancher installs by itself: its webhook, Fleet, Turtles, Cluster API core."""
+
+PROVIDER = 600.0
+IMPORT = 900.0
+"""From a control plane that answers to a cluster that Rancher calls Ready."""
+
+SETTINGS = 120.0
+EXPOSED = 300.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm import versions
-from capi_llm.apps.bundle import FILE, Chart
+from capi_llm.apps.bundle import FILE
 from capi_llm.apps.bundle import Bundle as Folder
 from capi_llm.apps.engine import Release
 from capi_llm.apps.fleet import secrecy, size
@@ -17,6 +17,7 @@ from capi_llm.apps.fleet.kinds import BUNDLES, HELM_OPS
 from capi_llm.apps.fleet.targets import Targets
 from capi_llm.errors import BadInput
 from capi_llm.kube.resources import Object, Resource
+from capi_llm.tools.helm import Chart
 
 APP = f"{versions.GROUP}/app"
 TARGETS = f"{versions.GROUP}/targets"

@@ -1,0 +1,309 @@
+"""A Helm release as a step.
+
+What is there is read from the Secrets that helm keeps, so that a release that is as it should be is
+known without running helm, and nothing is written. Ours carry a label (helm's ``--labels``); one without
+it is another tool's, which is taken as it is where its version fits, and otherwise refused: it is never
+written to. helm is run without ``--wait``: the step's own probe follows the workloads and knows more.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from capi_llm import documents, versions
+from capi_llm.apps import evidence
+from capi_llm.contract import helm as contract
+from capi_llm.contract import workloads
+from capi_llm.contract.helm import Release
+from capi_llm.errors import CommandFailed, Refused
+from capi_llm.kube.client import Api
+from capi_llm.kube.discovery import Discovery
+from capi_llm.kube.resources import SECRETS, Object, Ref
+from capi_llm.sandbox import executables
+from capi_llm.steps import budgets, chart_failures, found
+from capi_llm.steps.context import Context
+from capi_llm.steps.engine import Step
+from capi_llm.tools.helm import Chart, Program, words
+from capi_llm.waiting import Status, pending, ready
+
+OWNER = f"{versions.GROUP}/installed-by"
+"""Label of the releases that are ours; its value is the machine that helm ran on."""
+
+_KINDS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")}
+_HISTORY = 5
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A release that is to be there. No value of it is secret: helm keeps values in the cluster.
+
+    ``software`` is its name in :data:`capi_llm.steps.found.SOFTWARE`; ``refuses`` says of a version
+    why it can not be used, empty where it can.
+    """
+
+    release: str
+    namespace: str
+    chart: Chart
+    values: Mapping[str, Any] = field(default_factory=dict)
+    software: str = ""
+    refuses: Callable[[str], str] = lambda version: ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.release}"
+
+
+class HelmRelease(Step):
+    """Ready when the release is deployed with its version and values and all of its workloads are ready.
+
+    With ``upgrade`` an older version of ours is brought to the wanted one; without, it is left.
+    """
+
+    interval = 1.0
+    timeout = budgets.CHART
+
+    def __init__(
+        self,
+        name: str,
+        wanted: Wanted,
+        needs: tuple[str, ...] = (),
+        *,
+        upgrade: bool = False,
+        timeout: float = budgets.CHART,
+    ) -> None:
+        self.name = name
+        self.wanted = wanted
+        self.needs = needs
+        self.timeout = timeout
+        self._upgrade = upgrade
+
+    def probe(self, ctx: Context) -> Status:
+        release = self._release(ctx.api())
+        if release is None:
+            return self._of_others(ctx) or pending(f"{self.wanted.chart} is to be installed")
+        if OWNER not in release.labels:
+            return self._foreign(ctx, release)
+        if (why := self._wrong(release)) is not None:
+            return why
+        status = self._workloads(ctx, release)
+        if status.ready and release.version != self.wanted.chart.version:
+            return ready(self._other_version(release))
+        return status
+
+    def apply(self, ctx: Context) -> None:
+        release = self._release(ctx.api())
+        if release is not None:
+            if OWNER not in release.labels:
+                return
+            if self._wrong(release) is None and not self._absent(ctx.api(), release):
+                return  # it is only to become ready
+            self._clear(ctx, release)
+        self._install(ctx)
+
+    def remove(self, ctx: Context) -> None:
+        release = self._release(ctx.api())
+        if release is None or OWNER not in release.labels:
+            return
+        argv = ["uninstall", self.wanted.release, "--wait", "--timeout", f"{self.timeout:.0f}s"]
+        self._helm(ctx).run([*argv, *self._at(ctx)], timeout=self.timeout + 30)
+
+    # ------------------------------------------------------------------ what is there
+
+    def _release(self, api: Api) -> Release | None:
+        query = f"owner=helm,name={self.wanted.release}"
+        known = contract.newest(api.list(SECRETS, self.wanted.namespace, query, slim=True))
+        return next((each for each in known if each.name == self.wanted.release), None)
+
+    def _of_others(self, ctx: Context) -> Status | None:
+        """The same software, there in another way. Raises Refused where that can not be used."""
+        if not self.wanted.software:
+            return None
+        there = ctx.once("found", lambda: found.on(ctx.api())).get(self.wanted.software) or []
+        for one in there:
+            if not one.runs:
+                raise Refused(
+                    f"there are remains of another {self.wanted.software}",
+                    on=str(one.where),
+                    why=f"its CRDs are there{', ' + one.owner if one.owner else ''}, and no Deployment",
+                    fix="take them away with the tool that made them, or bring it back with that",
+                )
+            self._check_fits(one.version, str(one.where), one.owner)
+            return ready(f"{one.version or 'of unknown version'} is there, {one.owner}; left as it is")
+        return None
+
+    def _foreign(self, ctx: Context, release: Release) -> Status:
+        if release.unfinished or release.status == "failed":
+            raise Refused(
+                f"Helm release {release} of another tool is {release.status}",
+                on=f"{release.chart} {release.version}",
+                why=release.description or "helm is at work there, or has died",
+                fix=f"helm -n {release.namespace} history {release.name} says more; "
+                "let it end, or roll it back or uninstall it",
+            )
+        self._check_fits(release.version, f"Helm release {release}", "of another tool")
+        status = self._workloads(ctx, release)
+        return (
+            ready(f"{release.version} is there, of another tool; left as it is") if status.ready else status
+        )
+
+    def _check_fits(self, version: str, where: str, owner: str) -> None:
+        if why := self.wanted.refuses(version):
+            raise Refused(
+                f"{self.wanted.software or self.wanted.release} {version or 'of unknown version'} is there "
+                "and can not be used",
+                on=where,
+                why=f"{why}; it is {owner}" if owner else why,
+                fix=f"bring it to {self.wanted.chart.version} with the tool that installed it, "
+                "or use another cluster",
+            )
+
+    def _wrong(self, release: Release) -> Status | None:
+        """What helm has to put right in a release of ours; None where that is nothing."""
+        have, want = release.version, self.wanted.chart.version
+        if release.unfinished:
+            return pending(f"a run of helm did not end: the release is {release.status}")
+        if release.status != "deployed":
+            return pending(f"the release is {release.status}: {release.description}")
+        if have != want:
+            if _newer(have, want):
+                self._check_fits(have, f"Helm release {release}", "newer than this capi-llm's")
+                return None
+            return pending(f"{have} is to become {want}") if self._upgrade else None
+        changed = sorted(_paths(release.values, self.wanted.values))
+        if changed:
+            return pending(f"its values differ: {', '.join(changed[:5])}")
+        return None
+
+    def _other_version(self, release: Release) -> str:
+        if _newer(release.version, self.wanted.chart.version):
+            return f"{release.version}, newer than {self.wanted.chart.version}; left as it is"
+        return f"{release.version}; `capi-llm bootstrap --upgrade` brings {self.wanted.chart.version}"
+
+    # ------------------------------------------------------------------ its workloads
+
+    def _workloads(self, ctx: Context, release: Release) -> Status:
+        count = 0
+        for ref, obj in _live(ctx.api(), release):
+            if obj is None:
+                return pending(f"{ref} is not there")
+            status = workloads.of(obj)
+            if not status.ready:
+                why = _why(ctx.api(), obj)
+                text = f"{ref}: {why.message if why else status.message}"
+                return pending(text, cause=status.cause, fix=(why or status).fix)
+            count += 1
+        return ready(f"{release.version}, {count} workloads ready")
+
+    def _absent(self, api: Api, release: Release) -> bool:
+        return any(obj is None for _, obj in _live(api, release))
+
+    # ------------------------------------------------------------------ helm
+
+    def _clear(self, ctx: Context, release: Release) -> None:
+        """Take away what keeps helm from beginning again: the mark of a run that has died."""
+        if release.status == "uninstalling":
+            argv = ["uninstall", self.wanted.release, "--wait", "--timeout", f"{self.timeout:.0f}s"]
+            self._helm(ctx).run([*argv, *self._at(ctx)], timeout=self.timeout + 30)
+        elif release.unfinished:
+            ref = Ref(SECRETS, release.secret, release.namespace)
+            self._check_dead(ctx, ctx.api().find(ref), release)
+            ctx.api().delete(ref)
+
+    def _check_dead(self, ctx: Context, secret: Object | None, release: Release) -> None:
+        host = release.labels.get(OWNER, "")
+        if secret is None or host == machine():
+            return  # this plane's lock is ours, so that run is not alive any more
+        made = datetime.fromisoformat(str(secret["metadata"]["creationTimestamp"]))
+        age = ctx.api().server_clock() - made.astimezone(UTC).timestamp()
+        if age < self.timeout:
+            raise Refused(
+                f"helm is at work on {release}",
+                on=f"machine {host}",
+                why=f"the release is {release.status} since {age:.0f} s",
+                fix="wait for that run to end; one that died is put right after "
+                f"{self.timeout:.0f} s by the same command",
+            )
+
+    def _install(self, ctx: Context) -> None:
+        wanted, helm = self.wanted, self._helm(ctx)
+        archive = helm.pull(wanted.chart, on=f"step {self.name}")
+        ctx.report.progress(self.name, f"helm installs {wanted.chart.name} {wanted.chart.version}")
+        argv: list[str | Path] = ["upgrade", "--install", wanted.release, archive, "--values", "-"]
+        argv += ["--reset-values"]
+        argv += ["--create-namespace", "--history-max", str(_HISTORY), "--labels", f"{OWNER}={machine()}"]
+        argv += ["--timeout", f"{self.timeout:.0f}s", *self._at(ctx)]
+        try:
+            helm.run(argv, stdin=json.dumps(wanted.values), timeout=self.timeout + 30)
+        except CommandFailed as error:
+            why = words(error.output)
+            raise chart_failures.of(
+                error.output, why, what=str(wanted.chart), on=f"Helm release {wanted}"
+            ) from error
+
+    def _helm(self, ctx: Context) -> Program:
+        path = executables.one(ctx.settings, "helm", cancel=ctx.cancel)
+        return Program(path, ctx.settings.cache, offline=ctx.settings.offline, cancel=ctx.cancel)
+
+    def _at(self, ctx: Context) -> list[str]:
+        identity = ctx.identity
+        found = ["--namespace", self.wanted.namespace, "--kubeconfig", identity.kubeconfig]
+        return [*found, "--kube-context", identity.context] if identity.context else found
+
+
+def machine() -> str:
+    """This machine's name as a label's value."""
+    text = re.sub(r"[^A-Za-z0-9_.-]+", "-", platform.node())[:63]
+    return text.strip("-_.") or "unknown"
+
+
+def _live(api: Api, release: Release) -> Iterator[tuple[Ref, Object | None]]:
+    """The workloads in the release's manifest, as they are on the cluster."""
+    discovery = Discovery(api)
+    for obj in documents.manifests(release.manifest):
+        group = str(obj.get("apiVersion", "")).rpartition("/")[0]
+        if (group, obj.get("kind")) not in _KINDS:
+            continue
+        ref = discovery.resource_for(obj).ref(obj)
+        ref = Ref(ref.resource, ref.name, obj["metadata"].get("namespace") or release.namespace)
+        yield ref, api.find(ref)
+
+
+def _why(api: Api, obj: Object) -> Status | None:
+    """What holds the first pod of a workload that has something to say."""
+    for pod in evidence.pods(api, obj):
+        status = workloads.of(pod)
+        if not status.ready:
+            name = pod["metadata"]["name"]
+            return pending(f"pod {name}: {status.message}", cause=status.cause, fix=status.fix)
+    return None
+
+
+def _newer(have: str, want: str) -> bool:
+    try:
+        return versions.parse(have).precedence > versions.parse(want).precedence
+    except ValueError:
+        return False
+
+
+def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        here = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, here)
+        else:
+            yield here, value
+
+
+def _paths(have: Mapping[str, Any], want: Mapping[str, Any]) -> set[str]:
+    """The paths at which two sets of values differ."""
+    left, right = dict(_leaves(have)), dict(_leaves(json.loads(json.dumps(want))))
+    return {path for path in {*left, *right} if left.get(path, _ABSENT) != right.get(path, _ABSENT)}
+
+
+_ABSENT = object()

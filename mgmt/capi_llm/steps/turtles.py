@@ -1,0 +1,341 @@
+"""Providers of Cluster API where Turtles runs: CAPIProvider objects, each with a pinned version.
+
+Names and namespaces are those of Turtles' own providers
+(https://github.com/rancher/turtles/tree/v0.25.6/charts/rancher-turtles-providers). The core provider is
+Rancher's: a second one would stop both, so it is waited for and never made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from capi_llm import versions
+from capi_llm.compatibility import Row
+from capi_llm.contract import rancher, turtles, workloads
+from capi_llm.errors import NotFound, Refused
+from capi_llm.kube.apply import apply
+from capi_llm.kube.client import Api
+from capi_llm.kube.resources import DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
+from capi_llm.steps import budgets
+from capi_llm.steps.cluster_api import unapplied
+from capi_llm.steps.context import Context
+from capi_llm.steps.engine import Step
+from capi_llm.steps.objects import namespace
+from capi_llm.waiting import Status, pending, ready
+
+CAPI_PROVIDERS = Resource("turtles-capi.cattle.io", "v1alpha1", "capiproviders", "CAPIProvider")
+CORE_PROVIDERS = Resource("operator.cluster.x-k8s.io", "v1alpha2", "coreproviders", "CoreProvider")
+CORE = Ref(CAPI_PROVIDERS, "cluster-api", "cattle-capi-system")
+
+_ADDON_CONFIG = "fleet-addon-config"
+_WORKSPACE = "field.cattle.io/allow-fleetworkspace-creation-for-existing-namespace"
+_NO_FLEET = "cluster-api.cattle.io/disable-fleet-auto-import"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """One CAPIProvider. ``deployment`` is the manager's; ``manifests`` go with the provider's own."""
+
+    step: str
+    name: str
+    namespace: str
+    provider: str
+    kind: str
+    version: str
+    deployment: str
+    manifests: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secret: str = ""
+    """A Secret in ``namespace`` with the provider's credentials and variables."""
+
+    @property
+    def ref(self) -> Ref:
+        return Ref(CAPI_PROVIDERS, self.name, self.namespace)
+
+    def objects(self) -> list[Object]:
+        """The namespace, the manifests' ConfigMap where there are any, and the CAPIProvider."""
+        spec: dict[str, Any] = {"name": self.provider, "type": self.kind, "version": self.version}
+        found = [namespace(self.namespace)]
+        if self.manifests:
+            found.append(
+                {
+                    "apiVersion": "v1",
+                    "kind": "ConfigMap",
+                    "metadata": {"name": _ADDON_CONFIG, "namespace": self.namespace},
+                    "data": {"manifests": self.manifests},
+                }
+            )
+            spec["additionalManifests"] = {"name": _ADDON_CONFIG, "namespace": self.namespace}
+        if self.variables:
+            spec["variables"] = dict(self.variables)
+        if self.secret:
+            spec["configSecret"] = {"name": self.secret}
+        found.append(
+            {
+                "apiVersion": CAPI_PROVIDERS.api_version,
+                "kind": CAPI_PROVIDERS.kind,
+                "metadata": {"name": self.name, "namespace": self.namespace},
+                "spec": spec,
+            }
+        )
+        return found
+
+
+def providers(row: Row, *, docker: bool = True) -> tuple[Provider, ...]:
+    """Those that ``row`` needs beside the core provider."""
+    found = [
+        Provider(
+            "capi-bootstrap", "kubeadm-bootstrap", "capi-kubeadm-bootstrap-system", "kubeadm", "bootstrap",
+            row.kubeadm, "capi-kubeadm-bootstrap-controller-manager",
+        ),
+        Provider(
+            "capi-control-plane", "kubeadm-control-plane", "capi-kubeadm-control-plane-system", "kubeadm",
+            "controlPlane", row.kubeadm, "capi-kubeadm-control-plane-controller-manager",
+        ),
+    ]  # fmt: skip
+    if docker:
+        found.append(
+            Provider(
+                "capi-docker", "docker", "capd-system", "docker", "infrastructure",
+                row.docker, "capd-controller-manager",
+            )
+        )  # fmt: skip
+    found.append(
+        Provider(
+            "capi-fleet-addon", "fleet", "fleet-addon-system", "rancher-fleet", "addon",
+            row.addon, "caapf-controller-manager", manifests=ADDON_MANIFESTS,
+        )
+    )  # fmt: skip
+    return tuple(found)
+
+
+class CoreProvider(Step):
+    """The core provider that Rancher installs is there once, ready, and of the version in the table."""
+
+    name = "capi-core"
+    interval = 1.0
+    timeout = budgets.RANCHER_PARTS
+
+    def __init__(self, row: Row, needs: tuple[str, ...] = (), *, timeout: float = 0.0) -> None:
+        self.needs = needs
+        self.timeout = timeout or budgets.RANCHER_PARTS
+        self._version = row.core
+
+    def probe(self, ctx: Context) -> Status:
+        api = ctx.api()
+        _only_one(api)
+        obj = api.find(CORE)
+        if obj is None:
+            return pending(
+                f"{CORE} is not there yet",
+                cause="Turtles' chart makes it, as its last act",
+                fix="see App rancher-turtles in cattle-turtles-system",
+            )
+        status = turtles.provider(obj, _deployment(api, "capi-controller-manager", CORE.namespace))
+        have = str((obj.get("status") or {}).get("installedVersion") or "")
+        if status.ready and have and have != self._version:
+            return pending(
+                f"{CORE} is of version {have}, and {self._version} is what this Rancher ships",
+                fix="docs/compatibility.md says what goes together",
+            )
+        return status
+
+    def apply(self, ctx: Context) -> None:
+        """Rancher makes it."""
+
+
+class CapiProvider(Step):
+    """One provider, pinned. A newer one that is there is left; an older one is only changed by an upgrade."""
+
+    interval = 1.0
+    timeout = budgets.PROVIDER
+
+    def __init__(
+        self, provider: Provider, needs: tuple[str, ...] = (), *, upgrade: bool = False, timeout: float = 0.0
+    ) -> None:
+        self.name = provider.step
+        self.needs = needs
+        self.timeout = timeout or budgets.PROVIDER
+        self.provider = provider
+        self._upgrade = upgrade
+
+    def probe(self, ctx: Context) -> Status:
+        try:
+            here = ctx.api().find(self.provider.ref)
+        except NotFound:
+            here = None
+        if here is None:
+            self._check_others(ctx.api())
+            return pending(f"{self.provider.ref} {self.provider.version} is to be made")
+        have = str((here.get("spec") or {}).get("version") or "")
+        if self._kept(have):
+            status = self._status(ctx, here)
+            note = f"{have}; this capi-llm's is {self.provider.version}"
+            return ready(note) if status.ready else status
+        if have and have != self.provider.version:
+            return pending(f"{have} is to become {self.provider.version}")
+        open_ = unapplied(apply(ctx.api(), self.provider.objects(), dry_run=True))
+        return self._status(ctx, here) if open_.ready else open_
+
+    def apply(self, ctx: Context) -> None:
+        here = ctx.api().find(self.provider.ref)
+        if here is None or not self._kept(str((here.get("spec") or {}).get("version") or "")):
+            apply(ctx.api(), self.provider.objects(), cancel=ctx.cancel)
+
+    def remove(self, ctx: Context) -> None:
+        if ctx.api().find(self.provider.ref) is not None:
+            ctx.api().delete(self.provider.ref)
+
+    def _kept(self, have: str) -> bool:
+        """Whether the version that is there is left as it is."""
+        if not have or have == self.provider.version:
+            return False
+        newer = versions.parse(have).precedence > versions.parse(self.provider.version).precedence
+        return newer or not self._upgrade
+
+    def _status(self, ctx: Context, obj: Object) -> Status:
+        return turtles.provider(
+            obj, _deployment(ctx.api(), self.provider.deployment, self.provider.namespace)
+        )
+
+    def _check_others(self, api: Api) -> None:
+        """Raise Refused where the same provider is there under another name."""
+        for obj in _listed(api, CAPI_PROVIDERS):
+            spec = obj.get("spec") or {}
+            name = spec.get("name") or obj["metadata"]["name"]
+            if spec.get("type") == self.provider.kind and name == self.provider.provider:
+                raise Refused(
+                    f"the provider {name} ({self.provider.kind}) is there under another name",
+                    on=str(CAPI_PROVIDERS.ref(obj)),
+                    why="a second one of the same kind would stop both",
+                    fix=f"delete it and let capi-llm make {self.provider.ref}, or use another cluster",
+                )
+
+
+class ImportNamespaces(Step):
+    """Clusters of these namespaces are imported into Rancher, and Fleet may have a workspace in them."""
+
+    name = "import-namespaces"
+    interval = 1.0
+    timeout = budgets.SETTINGS
+
+    def __init__(self, names: tuple[str, ...], needs: tuple[str, ...] = ()) -> None:
+        self.needs = needs
+        self._names = names
+
+    def probe(self, ctx: Context) -> Status:
+        return unapplied(apply(ctx.api(), self._objects(), dry_run=True))
+
+    def apply(self, ctx: Context) -> None:
+        apply(ctx.api(), self._objects(), cancel=ctx.cancel)
+
+    def remove(self, ctx: Context) -> None:
+        for name in self._names:
+            ref = Ref(NAMESPACES, name)
+            labels = ((ctx.api().find(ref) or {}).get("metadata") or {}).get("labels") or {}
+            if rancher.AUTO_IMPORT in labels:
+                ctx.api().merge_patch(ref, {"metadata": {"labels": {rancher.AUTO_IMPORT: None}}})
+
+    def _objects(self) -> list[Object]:
+        found = []
+        for name in self._names:
+            obj = namespace(name, labels={rancher.AUTO_IMPORT: "true"})
+            obj["metadata"]["annotations"] = {_WORKSPACE: "true"}
+            found.append(obj)
+        return found
+
+
+def _only_one(api: Api) -> None:
+    """Raise Refused where a second core provider is there."""
+    cores = [
+        CAPI_PROVIDERS.ref(obj)
+        for obj in _listed(api, CAPI_PROVIDERS)
+        if (obj.get("spec") or {}).get("type") == "core"
+    ]
+    others = [str(ref) for ref in cores if ref != CORE]
+    others += [
+        str(CORE_PROVIDERS.ref(obj))
+        for obj in _listed(api, CORE_PROVIDERS)
+        if not (obj["metadata"].get("ownerReferences") or [])
+    ]
+    if others:
+        raise Refused(
+            "there is a second core provider of Cluster API",
+            on=", ".join(others),
+            why=f"Rancher's is {CORE}; with two of them the operator runs neither",
+            fix="delete the other one",
+        )
+
+
+def _deployment(api: Api, name: str, where: str | None) -> Status:
+    ref = Ref(DEPLOYMENTS, name, where)
+    obj = api.find(ref)
+    if obj is None:
+        return pending(f"{ref} is not there yet")
+    status = workloads.of(obj)
+    return status if status.ready else pending(f"{ref}: {status.message}", fix=status.fix)
+
+
+def _listed(api: Api, resource: Resource) -> list[Object]:
+    try:
+        return api.list(resource, slim=True)
+    except NotFound:
+        return []
+
+
+ADDON_MANIFESTS = f"""\
+apiVersion: addons.cluster.x-k8s.io/v1alpha1
+kind: FleetAddonConfig
+metadata:
+  name: {_ADDON_CONFIG}
+spec:
+  config:
+    featureGates:
+      experimentalOciStorage: true
+      experimentalHelmOps: true
+      configMap:
+        ref:
+          apiVersion: v1
+          kind: ConfigMap
+          name: rancher-config
+          namespace: cattle-system
+  clusterClass:
+    patchResource: true
+    setOwnerReferences: true
+  cluster:
+    agentNamespace: cattle-fleet-system
+    applyClassGroup: true
+    patchResource: true
+    setOwnerReferences: true
+    hostNetwork: true
+    selector:
+      matchLabels:
+        {rancher.AUTO_IMPORT}: "true"
+      matchExpressions:
+      - key: {_NO_FLEET}
+        operator: DoesNotExist
+    namespaceSelector:
+      matchLabels:
+        {rancher.AUTO_IMPORT}: "true"
+      matchExpressions:
+      - key: {_NO_FLEET}
+        operator: DoesNotExist
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata:
+  name: caapf-controller-psa
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: ClusterRole
+  name: fleet-controller-psa
+subjects:
+- kind: ServiceAccount
+  name: caapf-controller-manager
+  namespace: fleet-addon-system
+"""
+"""What the add-on provider is told (charts/rancher-turtles-providers/templates/addon-fleet.yaml at v0.25.6):
+Fleet Clusters for all that Rancher imports, in their own namespaces. ``install`` is left out, as Fleet is
+Rancher's."""
