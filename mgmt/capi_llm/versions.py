@@ -84,8 +84,6 @@ RANCHER = "v2.13.0"
 """Rancher of a kind plane: the first of the line that ships Cluster API 1.10
 (https://github.com/rancher/rancher/releases/tag/v2.13.0)."""
 
-RANCHER_LINE = (2, 13)
-"""Major and minor of the only Rancher that is supported so far."""
 
 MANAGEMENT_MINORS = (29, 33)
 """Lowest and highest Kubernetes minor of a management cluster under Cluster API 1.10

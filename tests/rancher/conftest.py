@@ -1,27 +1,18 @@
-"""A control plane for charts: a sandbox without Cluster API, whose pods KWOK says to be ready."""
+"""One control plane and one chart repository for all tests of charts."""
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import standin_charts
+from bare_plane import bare
 from standin_charts import Repository
 
-from capi_llm import plane
-from capi_llm.identity import Identities
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import NAMESPACES, Ref
-from capi_llm.steps.context import Context, Plane
-from sandboxes import own_settings
-
-CONTROL_PLANE = tuple(
-    step for step in plane.SANDBOX if not step.name.startswith(("capi", "cluster", "kwok-"))
-)
-BARE = CONTROL_PLANE[: [step.name for step in CONTROL_PLANE].index("simulated-node") + 1]
+from capi_llm.steps.context import Context
 
 
 @pytest.fixture(scope="session")
@@ -31,22 +22,6 @@ def charts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     standin_charts.publish_all(repository)
     yield repository
     repository.close()
-
-
-@contextlib.contextmanager
-def bare(name: str, cache: Path | None = None) -> Iterator[Context]:
-    """A control plane of its own, destroyed at the end."""
-    with own_settings() as settings:
-        plane.bootstrap(settings, name=name, recipe=BARE)
-        identities = Identities(settings.state)
-        found = identities.find(name)
-        assert found is not None
-        here = Plane(identities, found)
-        try:
-            yield Context(settings, here)
-        finally:
-            here.close()
-            plane.destroy(settings, name=name)
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def step(
     upgrade = bool(more.pop("upgrade", False))
     values: Mapping[str, Any] = more.pop("values", {"color": "blue"})
     wanted = Wanted("small", namespace, Chart("small", url, version), values, **more)
-    return HelmRelease("small", wanted, upgrade=upgrade, timeout=timeout)
+    return HelmRelease("small", lambda ctx: wanted, upgrade=upgrade, timeout=timeout)
 
 
 def release(api: Api, namespace: str) -> contract.Release:

@@ -132,9 +132,15 @@ def _show_plan(overview: object) -> None:
     from capi_llm.steps.overview import Overview
 
     assert isinstance(overview, Overview)
-    rows = [("STEP", "WOULD", "WHY")]
+    dated = any(result.version for result in overview.steps)
+    rows = [("STEP", *(["VERSION"] if dated else []), "WOULD", "WHY")]
     rows += [
-        (result.step, "keep" if result.status.ready else "do", result.status.message)
+        (
+            result.step,
+            *([result.version] if dated else []),
+            "keep" if result.status.ready else "do",
+            result.status.message,
+        )
         for result in overview.steps
     ]
     click.echo("\n".join(columns(rows)))

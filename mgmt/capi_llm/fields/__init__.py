@@ -11,7 +11,7 @@ Pure. Flags, files and the environment are all checked by these. Every function 
     pairs       KEY=VALUE of the command line
 """
 
-from capi_llm.fields.addresses import HostNetwork, apart, cidr, network, networks
+from capi_llm.fields.addresses import HostNetwork, apart, cidr, network, networks, web_address
 from capi_llm.fields.images import context, image
 from capi_llm.fields.names import (
     class_name,
@@ -63,5 +63,6 @@ __all__ = [
     "secret",
     "unknown",
     "variables",
+    "web_address",
     "workers",
 ]

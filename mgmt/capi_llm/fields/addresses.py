@@ -10,6 +10,9 @@ from typing import NamedTuple
 from capi_llm.errors import BadInput
 from capi_llm.fields.names import shown
 
+WEB = r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/%-]*)?"
+"""An address on the web without credentials, query and fragment."""
+
 CIDR = r"[0-9A-Fa-f.:]+/[0-9]{1,3}"
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -73,6 +76,17 @@ def network(text: str, where: str) -> str:
             fix=f"use {str(interface.network)!r}",
         )
     return str(interface.network)
+
+
+def web_address(text: str, where: str) -> str:
+    """An address such as ``https://charts.example.com/mirror``, without its last slash."""
+    if not re.fullmatch(WEB, text):
+        raise BadInput(
+            f"{where}: {shown(text)} is not an address of the web",
+            why="it is http:// or https://, a host and a path, without credentials",
+            fix="e.g. https://charts.example.com/mirror",
+        )
+    return text.rstrip("/")
 
 
 def cidr(text: str, where: str) -> str:

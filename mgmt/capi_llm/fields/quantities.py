@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from capi_llm import versions
+from capi_llm import compatibility, versions
 from capi_llm.errors import BadInput
 from capi_llm.fields.names import shown
 
@@ -117,18 +117,7 @@ def memory(text: str, where: str) -> str:
 
 def rancher_version(text: str, where: str) -> str:
     """A version of Rancher that this version of capi-llm knows, with its ``v``."""
-    bare = text.removeprefix("v")
-    major, minor = versions.RANCHER_LINE
-    if not re.fullmatch(rf"{major}\.{minor}\.[0-9]{{1,3}}", bare):
-        line = re.fullmatch(r"([0-9]{1,3})\.([0-9]{1,3})(\.[0-9A-Za-z.+-]*)?", bare)
-        raise BadInput(
-            f"{where}: Rancher {shown(text)} is not supported"
-            if line
-            else f"{where}: {shown(text)} is not a version of Rancher",
-            why=f"this version of capi-llm knows {major}.{minor}.x, which has three numbers",
-            fix=f"use {versions.RANCHER}",
-        )
-    return f"v{bare}"
+    return compatibility.row(text.strip(), where).rancher
 
 
 def workers(text: str, where: str = "--workers") -> Range:

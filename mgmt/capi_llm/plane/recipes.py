@@ -7,9 +7,12 @@ API server comes about), and on it what the plane's choices ask for.
 
 from __future__ import annotations
 
+from capi_llm import compatibility
 from capi_llm.errors import Refused
 from capi_llm.identity import Identity
+from capi_llm.plane import rancher
 from capi_llm.sandbox.parts import MANAGERS, PROVIDER
+from capi_llm.steps import management_cluster
 from capi_llm.steps.certificates import Certificates
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.classes import ClusterClasses
@@ -24,6 +27,9 @@ from capi_llm.steps.management_cluster import ExistingCluster
 from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
+from capi_llm.steps.there import NAME as LOOK
+from capi_llm.steps.found import DOCKER
+from capi_llm.steps.there import PROVIDERS, IfThere, UnlessThere, WhatIsThere
 from capi_llm.steps.webhook_certs import WebhookCertificates
 
 DEFAULT_CLASS = "kwok-llm-clusterclass"
@@ -79,37 +85,37 @@ GROUNDS = {"kind": KIND, "existing": EXISTING}
 KINDS = ("sandbox", *GROUNDS)
 
 
-def of(identity: Identity) -> Recipe:
-    """The recipe of a plane. Raises Refused for a combination that there is no recipe for."""
+def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
+    """The recipe of a plane; with ``upgrade``, one that takes older versions of ours to this one's.
+
+    Raises Refused or BadInput for a combination that there is no recipe for.
+    """
     check_kind(identity)
     if identity.kind == "sandbox":
         return SANDBOX
     choices = Choices.of(identity)
-    above = with_rancher(choices) if choices.rancher else without_rancher(identity.kind, choices)
+    if choices.rancher:
+        above = rancher.recipe(choices, upgrade=upgrade)
+    else:
+        above = without_rancher(identity.kind, choices, upgrade=upgrade)
     return (*GROUNDS[identity.kind], *above)
 
 
-def with_rancher(choices: Choices) -> Recipe:
-    raise Refused(
-        "a plane with Rancher comes with a later version",
-        why=f"Rancher {choices.rancher} was chosen, which is the default",
-        fix="add --without-rancher",
-    )
-
-
-def without_rancher(kind: str, choices: Choices) -> Recipe:
-    """Cluster API alone, and what the choices put beside it."""
+def without_rancher(kind: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
+    """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
     if choices.webhook_certs == "cert-manager":
         raise Refused("cert-manager comes with a later version", fix="leave --webhook-certs out")
-    if choices.delivery == "fleet":
-        raise Refused("standalone Fleet comes with a later version", fix="leave --delivery out")
-    certificates = (WebhookCertificates(),)
     images = ("loaded-images",) if kind == "kind" else ()
-    return (
-        *certificates,
+    own: Recipe = (
+        WebhookCertificates(),
         ClusterApiObjects(needs=("webhook-certs",)),
         *(Manager(name, needs=("cluster-api", *images)) for name in MANAGERS),
-        ClusterClasses((DOCKER_CLASS,), needs=MANAGERS),
+    )
+    return (
+        WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),
+        *(UnlessThere(step, PROVIDERS) for step in own),
+        IfThere(ClusterClasses((DOCKER_CLASS,), needs=MANAGERS), DOCKER),
+        *(rancher.fleet(choices, needs=(LOOK,), upgrade=upgrade) if choices.delivery == "fleet" else ()),
     )
 
 

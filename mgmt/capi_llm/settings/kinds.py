@@ -6,11 +6,12 @@ tell whether two networks overlap.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from capi_llm import fields, versions
+from capi_llm import compatibility, fields
 from capi_llm.errors import BadInput
 from capi_llm.fields import addresses, images, names, quantities
 from capi_llm.fields.names import shown
@@ -212,9 +213,13 @@ NAME = _text(fields.dns_label, names.DNS_LABEL, maxLength=63)
 CLASS = _text(fields.class_name, names.CLASS_NAME)
 DOMAIN = _text(fields.dns_subdomain, names.DNS_SUBDOMAIN, maxLength=253)
 HOST = _text(fields.hostname, names.DNS_SUBDOMAIN, maxLength=253)
+ADDRESS = _text(fields.web_address, addresses.WEB)
 NETWORK = _text(fields.cidr, addresses.CIDR)
 KUBERNETES = _text(fields.kubernetes_version, quantities.VERSION)
-RANCHER = _text(fields.rancher_version, r"v?{}\.{}\.[0-9]{{1,3}}".format(*versions.RANCHER_LINE))
+RANCHER = _text(
+    fields.rancher_version,
+    "v?({})".format("|".join(re.escape(row.rancher[1:]) for row in compatibility.ROWS)),
+)
 CPU = _text(fields.cpu, quantities.CPU, number=True)
 MEMORY = _text(fields.memory, quantities.MEMORY)
 WORKERS = _text(fields.workers, quantities.WORKERS, number=True)

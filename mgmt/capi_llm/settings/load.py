@@ -73,6 +73,12 @@ class Settings:
 
     rancher_hostname: str = ""
     rancher_version: str = versions.RANCHER
+    rancher_password: Secret | None = None
+    """The first password of Rancher's user admin, where somebody gave one."""
+
+    charts: str = ""
+    """A chart repository that is used in place of the publishers' own."""
+
     ngrok_api_key: Secret | None = None
     ngrok_authtoken: Secret | None = None
     file: Path | None = None
@@ -194,6 +200,8 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
         images=value("management.images") or (),
         rancher_hostname=value("rancher.hostname") or "",
         rancher_version=value("rancher.version"),
+        rancher_password=value("rancher.bootstrapPassword"),
+        charts=value("charts.mirror") or "",
         ngrok_api_key=value("ngrok.apiKey"),
         ngrok_authtoken=value("ngrok.authtoken"),
         file=file,

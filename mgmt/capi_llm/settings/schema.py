@@ -23,8 +23,9 @@ _SECTIONS = {
     "host": "This machine.",
     "cluster": "Defaults of new-cluster; a ClusterSpec file and flags win over them.",
     "apps": "The LLM apps on workload clusters.",
-    "management": "The management cluster of a kind plane; nothing uses it yet.",
-    "rancher": "Rancher on a kind plane; nothing uses it yet.",
+    "management": "The management cluster of a plane of kind `kind` or `existing`.",
+    "rancher": "Rancher on a plane of kind `kind` or `existing`.",
+    "charts": "Where the charts of a management plane come from.",
 }
 
 

@@ -40,8 +40,6 @@ PARTS = (
 )
 """The parts that a path may be given for; those of ``tools.catalogue.CATALOGUE``."""
 
-_LATER = "for the kind plane; nothing uses it yet"
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -173,19 +171,31 @@ SETTINGS: tuple[Setting, ...] = (
         "management.context", kinds.CONTEXT, "context in it; has to be said", None,
         _variable("management.context"), "none",
     ),
+    Setting("rancher.hostname", kinds.HOST, "host name of Rancher", None, "RANCHER_HOSTNAME", "none"),
     Setting(
-        "rancher.hostname", kinds.HOST, f"host name of Rancher; {_LATER}", None, "RANCHER_HOSTNAME", "none"
+        "rancher.version", kinds.RANCHER, "version of Rancher, with or without `v`", versions.RANCHER,
+        "RANCHER_VERSION",
     ),
     Setting(
-        "rancher.version", kinds.RANCHER, f"version of Rancher, with or without `v`; {_LATER}",
-        versions.RANCHER, "RANCHER_VERSION",
+        "rancher.bootstrapPassword", kinds.SECRET, "first password of Rancher's user admin, a secret", None,
+        "RANCHER_BOOTSTRAP_PASSWORD", "a generated one",
     ),
     Setting(
-        "ngrok.apiKey", kinds.SECRET, f"API key of ngrok, a secret; {_LATER}", None, "NGROK_API_KEY", "none"
+        "rancher.ingressClass", kinds.NAME, "class of Rancher's Ingress, for `--expose ingress`", None,
+        _variable("rancher.ingressClass"), "the cluster's default",
     ),
     Setting(
-        "ngrok.authtoken", kinds.SECRET, f"token of ngrok's agent, a secret; {_LATER}", None,
-        "NGROK_AUTHTOKEN", "none",
+        "rancher.certificate", kinds.DOMAIN,
+        "TLS Secret of a public authority in `cattle-system`, for `--expose ingress`", None,
+        _variable("rancher.certificate"), "certificates of Rancher's own authority, by cert-manager",
+    ),
+    Setting(
+        "charts.mirror", kinds.ADDRESS, "chart repository in place of the publishers' own", None,
+        _variable("charts.mirror"), "the publishers' own",
+    ),
+    Setting("ngrok.apiKey", kinds.SECRET, "API key of ngrok, a secret", None, "NGROK_API_KEY", "none"),
+    Setting(
+        "ngrok.authtoken", kinds.SECRET, "token of ngrok's agent, a secret", None, "NGROK_AUTHTOKEN", "none"
     ),
 )  # fmt: skip
 

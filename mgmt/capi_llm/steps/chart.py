@@ -38,6 +38,7 @@ OWNER = f"{versions.GROUP}/installed-by"
 
 _KINDS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")}
 _HISTORY = 5
+_GRACE = 30.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Wanted:
 class HelmRelease(Step):
     """Ready when the release is deployed with its version and values and all of its workloads are ready.
 
-    With ``upgrade`` an older version of ours is brought to the wanted one; without, it is left.
+    ``wanted`` may ask the plane, but not before the steps that are needed are there. With ``upgrade`` an
+    older version of ours is brought to the wanted one; without, it is left.
     """
 
     interval = 1.0
@@ -71,145 +73,69 @@ class HelmRelease(Step):
     def __init__(
         self,
         name: str,
-        wanted: Wanted,
+        wanted: Callable[[Context], Wanted],
         needs: tuple[str, ...] = (),
         *,
+        version: str = "",
         upgrade: bool = False,
         timeout: float = budgets.CHART,
     ) -> None:
         self.name = name
-        self.wanted = wanted
         self.needs = needs
         self.timeout = timeout
+        self.version = version
+        self._make = wanted
         self._upgrade = upgrade
 
     def probe(self, ctx: Context) -> Status:
-        release = self._release(ctx.api())
+        wanted = self._make(ctx)
+        release = _release(ctx.api(), wanted)
         if release is None:
-            return self._of_others(ctx) or pending(f"{self.wanted.chart} is to be installed")
+            return _of_others(ctx, wanted) or pending(f"{wanted.chart} is to be installed")
         if OWNER not in release.labels:
-            return self._foreign(ctx, release)
-        if (why := self._wrong(release)) is not None:
+            return _foreign(ctx, wanted, release)
+        if (why := self._wrong(wanted, release)) is not None:
             return why
-        status = self._workloads(ctx, release)
-        if status.ready and release.version != self.wanted.chart.version:
-            return ready(self._other_version(release))
+        status = _workloads(ctx, release)
+        if status.ready and release.version != wanted.chart.version:
+            return ready(_other_version(release.version, wanted.chart.version))
         return status
 
     def apply(self, ctx: Context) -> None:
-        release = self._release(ctx.api())
+        wanted = self._make(ctx)
+        release = _release(ctx.api(), wanted)
         if release is not None:
             if OWNER not in release.labels:
                 return
-            if self._wrong(release) is None and not self._absent(ctx.api(), release):
+            if self._wrong(wanted, release) is None and not _absent(ctx.api(), release):
                 return  # it is only to become ready
             self._clear(ctx, release)
-        self._install(ctx)
+        self._install(ctx, wanted)
 
     def remove(self, ctx: Context) -> None:
-        release = self._release(ctx.api())
-        if release is None or OWNER not in release.labels:
-            return
-        argv = ["uninstall", self.wanted.release, "--wait", "--timeout", f"{self.timeout:.0f}s"]
-        self._helm(ctx).run([*argv, *self._at(ctx)], timeout=self.timeout + 30)
+        release = _release(ctx.api(), self._make(ctx))
+        if release is not None and OWNER in release.labels:
+            self._uninstall(ctx, release)
 
-    # ------------------------------------------------------------------ what is there
-
-    def _release(self, api: Api) -> Release | None:
-        query = f"owner=helm,name={self.wanted.release}"
-        known = contract.newest(api.list(SECRETS, self.wanted.namespace, query, slim=True))
-        return next((each for each in known if each.name == self.wanted.release), None)
-
-    def _of_others(self, ctx: Context) -> Status | None:
-        """The same software, there in another way. Raises Refused where that can not be used."""
-        if not self.wanted.software:
-            return None
-        there = ctx.once("found", lambda: found.on(ctx.api())).get(self.wanted.software) or []
-        for one in there:
-            if not one.runs:
-                raise Refused(
-                    f"there are remains of another {self.wanted.software}",
-                    on=str(one.where),
-                    why=f"its CRDs are there{', ' + one.owner if one.owner else ''}, and no Deployment",
-                    fix="take them away with the tool that made them, or bring it back with that",
-                )
-            self._check_fits(one.version, str(one.where), one.owner)
-            return ready(f"{one.version or 'of unknown version'} is there, {one.owner}; left as it is")
-        return None
-
-    def _foreign(self, ctx: Context, release: Release) -> Status:
-        if release.unfinished or release.status == "failed":
-            raise Refused(
-                f"Helm release {release} of another tool is {release.status}",
-                on=f"{release.chart} {release.version}",
-                why=release.description or "helm is at work there, or has died",
-                fix=f"helm -n {release.namespace} history {release.name} says more; "
-                "let it end, or roll it back or uninstall it",
-            )
-        self._check_fits(release.version, f"Helm release {release}", "of another tool")
-        status = self._workloads(ctx, release)
-        return (
-            ready(f"{release.version} is there, of another tool; left as it is") if status.ready else status
-        )
-
-    def _check_fits(self, version: str, where: str, owner: str) -> None:
-        if why := self.wanted.refuses(version):
-            raise Refused(
-                f"{self.wanted.software or self.wanted.release} {version or 'of unknown version'} is there "
-                "and can not be used",
-                on=where,
-                why=f"{why}; it is {owner}" if owner else why,
-                fix=f"bring it to {self.wanted.chart.version} with the tool that installed it, "
-                "or use another cluster",
-            )
-
-    def _wrong(self, release: Release) -> Status | None:
+    def _wrong(self, wanted: Wanted, release: Release) -> Status | None:
         """What helm has to put right in a release of ours; None where that is nothing."""
-        have, want = release.version, self.wanted.chart.version
+        have, want = release.version, wanted.chart.version
         if release.unfinished:
             return pending(f"a run of helm did not end: the release is {release.status}")
         if release.status != "deployed":
             return pending(f"the release is {release.status}: {release.description}")
         if have != want:
             if _newer(have, want):
-                self._check_fits(have, f"Helm release {release}", "newer than this capi-llm's")
+                _check_fits(wanted, have, f"Helm release {release}", "newer than this capi-llm's")
                 return None
             return pending(f"{have} is to become {want}") if self._upgrade else None
-        changed = sorted(_paths(release.values, self.wanted.values))
-        if changed:
-            return pending(f"its values differ: {', '.join(changed[:5])}")
-        return None
-
-    def _other_version(self, release: Release) -> str:
-        if _newer(release.version, self.wanted.chart.version):
-            return f"{release.version}, newer than {self.wanted.chart.version}; left as it is"
-        return f"{release.version}; `capi-llm bootstrap --upgrade` brings {self.wanted.chart.version}"
-
-    # ------------------------------------------------------------------ its workloads
-
-    def _workloads(self, ctx: Context, release: Release) -> Status:
-        count = 0
-        for ref, obj in _live(ctx.api(), release):
-            if obj is None:
-                return pending(f"{ref} is not there")
-            status = workloads.of(obj)
-            if not status.ready:
-                why = _why(ctx.api(), obj)
-                text = f"{ref}: {why.message if why else status.message}"
-                return pending(text, cause=status.cause, fix=(why or status).fix)
-            count += 1
-        return ready(f"{release.version}, {count} workloads ready")
-
-    def _absent(self, api: Api, release: Release) -> bool:
-        return any(obj is None for _, obj in _live(api, release))
-
-    # ------------------------------------------------------------------ helm
+        changed = sorted(_paths(release.values, wanted.values))
+        return pending(f"its values differ: {', '.join(changed[:5])}") if changed else None
 
     def _clear(self, ctx: Context, release: Release) -> None:
         """Take away what keeps helm from beginning again: the mark of a run that has died."""
         if release.status == "uninstalling":
-            argv = ["uninstall", self.wanted.release, "--wait", "--timeout", f"{self.timeout:.0f}s"]
-            self._helm(ctx).run([*argv, *self._at(ctx)], timeout=self.timeout + 30)
+            self._uninstall(ctx, release)
         elif release.unfinished:
             ref = Ref(SECRETS, release.secret, release.namespace)
             self._check_dead(ctx, ctx.api().find(ref), release)
@@ -230,30 +156,114 @@ class HelmRelease(Step):
                 f"{self.timeout:.0f} s by the same command",
             )
 
-    def _install(self, ctx: Context) -> None:
-        wanted, helm = self.wanted, self._helm(ctx)
+    def _install(self, ctx: Context, wanted: Wanted) -> None:
+        helm = _helm(ctx)
         archive = helm.pull(wanted.chart, on=f"step {self.name}")
         ctx.report.progress(self.name, f"helm installs {wanted.chart.name} {wanted.chart.version}")
         argv: list[str | Path] = ["upgrade", "--install", wanted.release, archive, "--values", "-"]
-        argv += ["--reset-values"]
-        argv += ["--create-namespace", "--history-max", str(_HISTORY), "--labels", f"{OWNER}={machine()}"]
-        argv += ["--timeout", f"{self.timeout:.0f}s", *self._at(ctx)]
+        argv += ["--reset-values", "--create-namespace", "--history-max", str(_HISTORY)]
+        argv += ["--labels", f"{OWNER}={machine()}", "--timeout", f"{self.timeout:.0f}s"]
+        argv += _at(ctx, wanted.namespace)
         try:
-            helm.run(argv, stdin=json.dumps(wanted.values), timeout=self.timeout + 30)
+            helm.run(argv, stdin=json.dumps(wanted.values), timeout=self.timeout + _GRACE)
         except CommandFailed as error:
             why = words(error.output)
             raise chart_failures.of(
                 error.output, why, what=str(wanted.chart), on=f"Helm release {wanted}"
             ) from error
 
-    def _helm(self, ctx: Context) -> Program:
-        path = executables.one(ctx.settings, "helm", cancel=ctx.cancel)
-        return Program(path, ctx.settings.cache, offline=ctx.settings.offline, cancel=ctx.cancel)
+    def _uninstall(self, ctx: Context, release: Release) -> None:
+        argv = ["uninstall", release.name, "--wait", "--timeout", f"{self.timeout:.0f}s"]
+        _helm(ctx).run([*argv, *_at(ctx, release.namespace)], timeout=self.timeout + _GRACE)
 
-    def _at(self, ctx: Context) -> list[str]:
-        identity = ctx.identity
-        found = ["--namespace", self.wanted.namespace, "--kubeconfig", identity.kubeconfig]
-        return [*found, "--kube-context", identity.context] if identity.context else found
+
+# ---------------------------------------------------------------------- what is there
+
+
+def _release(api: Api, wanted: Wanted) -> Release | None:
+    query = f"owner=helm,name={wanted.release}"
+    known = contract.newest(api.list(SECRETS, wanted.namespace, query, slim=True))
+    return next((each for each in known if each.name == wanted.release), None)
+
+
+def _of_others(ctx: Context, wanted: Wanted) -> Status | None:
+    """The same software, there in another way. Raises Refused where that can not be used."""
+    if not wanted.software:
+        return None
+    there = ctx.once("found", lambda: found.on(ctx.api())).get(wanted.software) or []
+    for one in there:
+        if not one.runs:
+            raise Refused(
+                f"there are remains of another {wanted.software}",
+                on=str(one.where),
+                why=f"its CRDs are there{', ' + one.owner if one.owner else ''}, and no Deployment",
+                fix="take them away with the tool that made them, or bring it back with that",
+            )
+        _check_fits(wanted, one.version, str(one.where), one.owner)
+        owner = one.owner or "of somebody unknown"
+        return ready(f"{one.version or 'of unknown version'} is there, {owner}; left as it is")
+    return None
+
+
+def _foreign(ctx: Context, wanted: Wanted, release: Release) -> Status:
+    if release.unfinished or release.status == "failed":
+        raise Refused(
+            f"Helm release {release} of another tool is {release.status}",
+            on=f"{release.chart} {release.version}",
+            why=release.description or "helm is at work there, or has died",
+            fix=f"helm -n {release.namespace} history {release.name} says more; "
+            "let it end, or roll it back or uninstall it",
+        )
+    _check_fits(wanted, release.version, f"Helm release {release}", "of another tool")
+    status = _workloads(ctx, release)
+    if not status.ready:
+        return status
+    return ready(f"{release.version} is there, of another tool; left as it is")
+
+
+def _check_fits(wanted: Wanted, version: str, where: str, owner: str) -> None:
+    if why := wanted.refuses(version):
+        raise Refused(
+            f"{wanted.software or wanted.release} {version or 'of unknown version'} is there "
+            "and can not be used",
+            on=where,
+            why=f"{why}; it is {owner}" if owner else why,
+            fix=f"bring it to {wanted.chart.version} with the tool that installed it, or use another cluster",
+        )
+
+
+def _other_version(have: str, want: str) -> str:
+    if _newer(have, want):
+        return f"{have}, newer than {want}; left as it is"
+    return f"{have}; `capi-llm bootstrap --upgrade` brings {want}"
+
+
+def _workloads(ctx: Context, release: Release) -> Status:
+    count = 0
+    for ref, obj in _live(ctx.api(), release):
+        if obj is None:
+            return pending(f"{ref} is not there")
+        status = workloads.of(obj)
+        if not status.ready:
+            why = _why(ctx.api(), obj)
+            text = f"{ref}: {why.message if why else status.message}"
+            return pending(text, cause=status.cause, fix=(why or status).fix)
+        count += 1
+    return ready(f"{release.version}, {count} workloads ready")
+
+
+def _absent(api: Api, release: Release) -> bool:
+    return any(obj is None for _, obj in _live(api, release))
+
+
+def _helm(ctx: Context) -> Program:
+    path = executables.one(ctx.settings, "helm", cancel=ctx.cancel)
+    return Program(path, ctx.settings.cache, offline=ctx.settings.offline, cancel=ctx.cancel)
+
+
+def _at(ctx: Context, namespace: str) -> list[str]:
+    found = ["--namespace", namespace, "--kubeconfig", ctx.identity.kubeconfig]
+    return [*found, "--kube-context", ctx.identity.context] if ctx.identity.context else found
 
 
 def machine() -> str:

@@ -35,6 +35,10 @@ class Choices:
 
     hostname: str = _of("rancher.hostname")
     expose: str = _of("management.expose")
+    ingress_class: str = _of("rancher.ingressClass")
+    certificate: str = _of("rancher.certificate")
+    """Secret with Rancher's certificate, where the user brings one."""
+
     webhook_certs: str = _of("management.webhookCerts", "self")
     delivery: str = _of("apps.delivery", "direct")
     cluster: str = _of("management.name")
@@ -78,6 +82,8 @@ def new(settings: Settings, kind: str, name: str, default_name: str) -> Choices:
         rancher=rancher,
         hostname=settings.rancher_hostname if rancher else "",
         expose=_exposure(settings, said) if rancher else "",
+        ingress_class=said.get("ingress_class", "") if rancher else "",
+        certificate=said.get("certificate", "") if rancher else "",
         webhook_certs=said.get("webhook_certs") or "self",
         delivery=said.get("delivery") or ("fleet" if rancher else "direct"),
         cluster=cluster,
@@ -117,7 +123,7 @@ def _changed(choices: Choices, settings: Settings) -> Iterator[str]:
             yield f"{found.where} says {found.value}, it has {have or 'none'}"
 
 
-_OF_RANCHER = ("rancher", "hostname", "expose")
+_OF_RANCHER = ("rancher", "hostname", "expose", "ingress_class", "certificate")
 
 
 def _said(settings: Settings) -> Mapping[str, str]:

@@ -44,6 +44,9 @@ class Step(ABC):
 
     name: str
     needs: tuple[str, ...] = ()
+    version: str = ""
+    """Of what it brings, where that has one: for plans."""
+
     timeout: float = 60.0
     interval: float = 0.1
 
@@ -79,6 +82,7 @@ class Result:
     outcome: Outcome
     status: Status
     seconds: float = 0.0
+    version: str = ""
 
 
 def preflight(recipe: Recipe, ctx: Context) -> None:
@@ -114,7 +118,8 @@ def probe_all(recipe: Recipe, ctx: Context, *, glance: bool = False) -> list[Res
         while left:
             now = [step for step in left if all(name in results for name in step.needs)]
             for step, status in zip(now, pool.map(look_at, now), strict=True):
-                results[step.name] = Result(step.name, "unchanged" if status.ready else "not started", status)
+                outcome: Outcome = "unchanged" if status.ready else "not started"
+                results[step.name] = Result(step.name, outcome, status, version=step.version)
             left = [step for step in left if step.name not in results]
     return [results[step.name] for step in recipe]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from capi_llm.contract import helm
 from capi_llm.errors import NotFound
+from capi_llm.kube.apply import MANAGER
 from capi_llm.kube.client import CHUNK, Api
 from capi_llm.kube.resources import CRDS, DEPLOYMENTS, Object, Ref, Resource
 
@@ -29,6 +30,8 @@ CAAPF = "Fleet add-on provider"
 
 PROVIDERS = Resource("clusterctl.cluster.x-k8s.io", "v1alpha3", "providers", "Provider")
 """clusterctl's inventory."""
+
+OURS = "of capi-llm"
 
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _CAPI_PROVIDER = "cluster.x-k8s.io/provider"
@@ -88,7 +91,7 @@ class Installed:
 
 def on(api: Api) -> dict[str, list[Installed]]:
     """All of :data:`SOFTWARE` that is there, by name; more than one where it is there several times."""
-    deployments = api.list(DEPLOYMENTS, slim=True)
+    deployments = api.list(DEPLOYMENTS)
     crds = {item["metadata"]["name"]: item for item in _metadata(api, CRDS.path())}
     inventory = {
         str(item.get("providerName")): item for item in _items(api, PROVIDERS) if item.get("providerName")
@@ -126,6 +129,13 @@ def owner(obj: Object, what: str, inventory: Mapping[str, Any]) -> str:
     if release := helm.owner(obj):
         return f"of Helm release {release}"
     metadata = obj.get("metadata") or {}
+    managers = {
+        entry.get("manager")
+        for entry in metadata.get("managedFields") or []
+        if entry.get("operation") == "Apply"
+    }
+    if MANAGER in managers:
+        return OURS
     for reference in metadata.get("ownerReferences") or []:
         if reference.get("kind") == "CAPIProvider":
             return f"of CAPIProvider {reference.get('name')}, so of Turtles"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import replace
 
 from capi_llm.contract import ngrok as contract
-from capi_llm.errors import BadInput, NotFound
+from capi_llm.errors import ApiError, NotFound
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import SECRETS, Object, Ref, Resource
@@ -14,7 +15,7 @@ from capi_llm.settings.secret import Secret
 from capi_llm.steps import budgets
 from capi_llm.steps.charts import NGROK_CREDENTIALS, NGROK_NAMESPACE
 from capi_llm.steps.context import Context
-from capi_llm.steps.engine import Step
+from capi_llm.steps.engine import Problem, Step
 from capi_llm.steps.exposure import NAMESPACE, Exposure
 from capi_llm.steps.objects import namespace
 from capi_llm.waiting import Status, pending, ready, until
@@ -28,33 +29,36 @@ INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 _SECRET = Ref(SECRETS, NGROK_CREDENTIALS, NGROK_NAMESPACE)
 
 
-def check(api_key: Secret, authtoken: Secret) -> None:
-    """Raise BadInput where not both credentials are given: without them the operator only pretends."""
-    names = {"NGROK_API_KEY": api_key, "NGROK_AUTHTOKEN": authtoken}
-    absent = [name for name, value in names.items() if not value]
-    if absent:
-        raise BadInput(
-            f"--expose ngrok needs {' and '.join(absent)}",
-            why="without both of them the operator becomes ready and does nothing",
-            fix="https://dashboard.ngrok.com/api-keys and "
-            "https://dashboard.ngrok.com/get-started/your-authtoken have them; put them into .env; "
-            "or use --expose docker, which needs no account",
-        )
-
-
 class NgrokCredentials(Step):
     """Both credentials in the Secret that the chart is pointed to, so that they are no values of a chart."""
 
     name = "ngrok-credentials"
     timeout = budgets.SETTINGS
 
-    def __init__(self, api_key: Secret, authtoken: Secret, needs: tuple[str, ...] = ()) -> None:
+    def __init__(self, needs: tuple[str, ...] = ()) -> None:
         self.needs = needs
-        self._data = {"API_KEY": api_key, "AUTHTOKEN": authtoken}
+
+    def preflight(self, ctx: Context) -> Iterable[Problem]:
+        """Those that the plane has are enough; half of them is never enough."""
+        given = {
+            "NGROK_API_KEY": ctx.settings.ngrok_api_key,
+            "NGROK_AUTHTOKEN": ctx.settings.ngrok_authtoken,
+        }
+        absent = [name for name, value in given.items() if not value]
+        if absent and (len(absent) == 1 or not self._recorded(ctx)):
+            yield Problem(
+                f"ngrok needs {' and '.join(absent)}: without both, its operator becomes ready "
+                "and does nothing",
+                "put them into .env, from https://dashboard.ngrok.com/api-keys and "
+                "https://dashboard.ngrok.com/get-started/your-authtoken; or --expose docker, "
+                "which needs no account",
+            )
 
     def probe(self, ctx: Context) -> Status:
         have = (ctx.api().find(_SECRET) or {}).get("data") or {}
-        wrong = [name for name, value in self._data.items() if have.get(name) != _encoded(value)]
+        wrong = [name for name, value in self._data(ctx).items() if have.get(name) != _encoded(value)]
+        absent = [name for name in ("API_KEY", "AUTHTOKEN") if name not in have]
+        wrong = wrong or absent
         return pending(f"{', '.join(wrong)} to be written") if wrong else ready(f"in {_SECRET}")
 
     def apply(self, ctx: Context) -> None:
@@ -63,12 +67,27 @@ class NgrokCredentials(Step):
             "kind": "Secret",
             "metadata": {"name": _SECRET.name, "namespace": _SECRET.namespace},
             "type": "Opaque",
-            "data": {name: _encoded(value) for name, value in self._data.items()},
+            "data": {name: _encoded(value) for name, value in self._data(ctx).items()},
         }
         apply(ctx.api(), [namespace(NGROK_NAMESPACE), obj])
 
     def remove(self, ctx: Context) -> None:
         ctx.api().delete(_SECRET)
+
+    def _data(self, ctx: Context) -> dict[str, Secret]:
+        """What is given now: both, or nothing where the plane has them already."""
+        key, token = ctx.settings.ngrok_api_key, ctx.settings.ngrok_authtoken
+        return {"API_KEY": key, "AUTHTOKEN": token} if key and token else {}
+
+    def _recorded(self, ctx: Context) -> bool:
+        """Whether the plane has both; a plane that is not there yet has none."""
+        if not ctx.identity.uid:
+            return False
+        try:
+            have = (ctx.api().find(_SECRET) or {}).get("data") or {}
+        except ApiError:
+            return True  # the plane itself says what is wrong with it
+        return {"API_KEY", "AUTHTOKEN"} <= set(have)
 
 
 class NgrokServes(Step):
@@ -78,9 +97,8 @@ class NgrokServes(Step):
     interval = 1.0
     timeout = budgets.EXPOSED
 
-    def __init__(self, exposure: Exposure, needs: tuple[str, ...] = (), *, timeout: float = 0.0) -> None:
+    def __init__(self, exposure: Exposure, needs: tuple[str, ...] = ()) -> None:
         self.needs = needs
-        self.timeout = timeout or budgets.EXPOSED
         self._host = exposure.hostname
 
     def probe(self, ctx: Context) -> Status:

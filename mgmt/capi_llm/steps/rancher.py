@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from capi_llm import versions
+from capi_llm import certificates, versions
 from capi_llm.contract import rancher as contract
 from capi_llm.contract import workloads
 from capi_llm.errors import Conflict, Refused
 from capi_llm.kube.apply import MANAGER, apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import DEPLOYMENTS, NAMESPACES, SECRETS, Object, Ref, Resource
-from capi_llm.sandbox import pki
 from capi_llm.settings.secret import Secret
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
@@ -44,10 +43,9 @@ class RancherSecrets(Step):
     name = "rancher-secrets"
     timeout = budgets.SETTINGS
 
-    def __init__(self, exposure: Exposure, password: Secret, needs: tuple[str, ...] = ()) -> None:
+    def __init__(self, exposure: Exposure, needs: tuple[str, ...] = ()) -> None:
         self.needs = needs
         self._exposure = exposure
-        self._password = password
 
     def probe(self, ctx: Context) -> Status:
         missing = self._missing(ctx.api())
@@ -60,11 +58,12 @@ class RancherSecrets(Step):
         apply(api, [namespace(NAMESPACE)])
         for name in self._missing(api):
             if name == PASSWORD.name:
-                password = self._password.reveal() if self._password else secrets.token_urlsafe(18)
+                given = ctx.settings.rancher_password
+                password = given.reveal() if given else secrets.token_urlsafe(18)
                 data = {PASSWORD_KEY: password}
                 _create(api, name, data, annotations={"helm.sh/resource-policy": "keep"})
             elif name == AUTHORITY:
-                certificate, key = pki.authority("capi-llm-rancher")
+                certificate, key = certificates.authority("capi-llm-rancher")
                 _create(api, name, {"tls.crt": certificate, "tls.key": key}, kind="kubernetes.io/tls")
             elif name == CA_FILE:
                 found = api.get(Ref(SECRETS, AUTHORITY, NAMESPACE))
@@ -85,9 +84,8 @@ class RancherSettings(Step):
     interval = 1.0
     timeout = budgets.RANCHER_PARTS
 
-    def __init__(self, exposure: Exposure, needs: tuple[str, ...] = (), *, timeout: float = 0.0) -> None:
+    def __init__(self, exposure: Exposure, needs: tuple[str, ...] = ()) -> None:
         self.needs = needs
-        self.timeout = timeout or budgets.RANCHER_PARTS
         self._wanted: Mapping[str, str] = {**exposure.settings(), "first-login": "false"}
 
     def probe(self, ctx: Context) -> Status:
@@ -140,12 +138,14 @@ class Deployments(Step):
         *,
         cause: str,
         fix: str,
+        version: str = "",
         timeout: float = budgets.RANCHER_PARTS,
     ) -> None:
         """``refs`` are (namespace, name); ``cause`` and ``fix`` are for one that is not there."""
         self.name = name
         self.needs = needs
         self.timeout = timeout
+        self.version = version
         self._refs = tuple(Ref(DEPLOYMENTS, name, where) for where, name in refs)
         self._cause, self._fix = cause, fix
 
@@ -166,14 +166,14 @@ class Deployments(Step):
 class TurtlesRuns(Deployments):
     """Turtles, which Rancher 2.13 installs by itself unless it is told not to."""
 
-    def __init__(self, needs: tuple[str, ...] = (), *, timeout: float = budgets.RANCHER_PARTS) -> None:
+    def __init__(self, version: str, needs: tuple[str, ...] = ()) -> None:
         super().__init__(
             "turtles",
             (("cattle-turtles-system", "rancher-turtles-controller-manager"),),
             needs,
             cause="Rancher installs it from its own catalogue, which has to be reached",
             fix="see App rancher-turtles in cattle-turtles-system and ClusterRepo rancher-charts",
-            timeout=timeout,
+            version=version,
         )
 
     def probe(self, ctx: Context) -> Status:

@@ -114,14 +114,13 @@ def providers(row: Row, *, docker: bool = True) -> tuple[Provider, ...]:
 class CoreProvider(Step):
     """The core provider that Rancher installs is there once, ready, and of the version in the table."""
 
-    name = "capi-core"
+    name = "cluster-api"
     interval = 1.0
     timeout = budgets.RANCHER_PARTS
 
-    def __init__(self, row: Row, needs: tuple[str, ...] = (), *, timeout: float = 0.0) -> None:
+    def __init__(self, row: Row, needs: tuple[str, ...] = ()) -> None:
         self.needs = needs
-        self.timeout = timeout or budgets.RANCHER_PARTS
-        self._version = row.core
+        self.version = row.core
 
     def probe(self, ctx: Context) -> Status:
         api = ctx.api()
@@ -135,9 +134,9 @@ class CoreProvider(Step):
             )
         status = turtles.provider(obj, _deployment(api, "capi-controller-manager", CORE.namespace))
         have = str((obj.get("status") or {}).get("installedVersion") or "")
-        if status.ready and have and have != self._version:
+        if status.ready and have and have != self.version:
             return pending(
-                f"{CORE} is of version {have}, and {self._version} is what this Rancher ships",
+                f"{CORE} is of version {have}, and {self.version} is what this Rancher ships",
                 fix="docs/compatibility.md says what goes together",
             )
         return status
@@ -152,12 +151,10 @@ class CapiProvider(Step):
     interval = 1.0
     timeout = budgets.PROVIDER
 
-    def __init__(
-        self, provider: Provider, needs: tuple[str, ...] = (), *, upgrade: bool = False, timeout: float = 0.0
-    ) -> None:
+    def __init__(self, provider: Provider, needs: tuple[str, ...] = (), *, upgrade: bool = False) -> None:
         self.name = provider.step
         self.needs = needs
-        self.timeout = timeout or budgets.PROVIDER
+        self.version = provider.version
         self.provider = provider
         self._upgrade = upgrade
 
