@@ -59,7 +59,7 @@ def provider(obj: Object, deployment: Status | None = None) -> Status:
         held = ", ".join(finalizers(obj))
         return pending(f"is being deleted{f', held by {held}' if held else ''}")
     found, status = conditions(obj), status_of(obj)
-    if not status.get("phase"):
+    if not found:  # phase and variables are defaults of the definition
         return pending(
             "Turtles has not seen it yet",
             cause="Turtles does not run, or is busy",
