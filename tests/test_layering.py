@@ -26,8 +26,15 @@ LAYERS = (
     {"kube", "shell", "http"},
     {"contract", "identity", "locks", "waiting", "settings"},
     {
-        "certificates", "checks", "compatibility", "fields", "documents", "files", "secret_names",
-        "versions", "errors",
+        "certificates",
+        "checks",
+        "compatibility",
+        "fields",
+        "documents",
+        "files",
+        "secret_names",
+        "versions",
+        "errors",
     },
 )
 """From the top down. A layer imports from layers below it; tools of one layer may know each other."""

@@ -61,12 +61,13 @@ def output(*kinds: str) -> Callable[[_Command], _Command]:
     )
 
 
-def timeout(budget: str) -> Callable[[_Command], _Command]:
-    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``."""
+def timeout(budget: str, help: str = "Longest wait, such as 90s or 15m.") -> Callable[[_Command], _Command]:
+    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``,
+    None without one."""
 
-    default: float = getattr(budgets, budget)
+    default: float | None = getattr(budgets, budget) if budget else None
 
-    def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
+    def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
         if value is None:
             return default
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", value.strip())
@@ -78,7 +79,7 @@ def timeout(budget: str) -> Callable[[_Command], _Command]:
         "--timeout",
         metavar="TIME",
         callback=parse,
-        help=f"Longest wait, such as 90s or 15m.  [default: {default / 60:.0f}m]",
+        help=help if default is None else f"{help}  [default: {default / 60:.0f}m]",
     )
 
 

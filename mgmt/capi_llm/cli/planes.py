@@ -10,13 +10,16 @@ import click
 from capi_llm import versions
 from capi_llm.cli import names
 from capi_llm.cli.console import StepReport, columns, data
-from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, yes
+from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, timeout, yes
 
 _FLAGS = {
     "rancher": ("management.rancher", "--with-rancher"),
     "rancher_version": ("rancher.version", "--rancher-version"),
     "hostname": ("rancher.hostname", "--hostname"),
     "expose": ("management.expose", "--expose"),
+    "ingress_class": ("rancher.ingressClass", "--ingress-class"),
+    "certificate": ("rancher.certificate", "--certificate"),
+    "charts": ("charts.mirror", "--charts"),
     "webhook_certs": ("management.webhookCerts", "--webhook-certs"),
     "delivery": ("apps.delivery", "--delivery"),
     "kubernetes": ("management.kubernetes", "--kubernetes"),
@@ -49,6 +52,17 @@ _FLAGS = {
     "--expose", metavar="HOW", help="How Rancher is reached: ngrok, docker, loadbalancer or ingress."
 )
 @click.option(
+    "--ingress-class", metavar="CLASS", help="With --expose ingress: its class.  [default: the cluster's]"
+)
+@click.option(
+    "--certificate",
+    metavar="SECRET",
+    help="With --expose ingress: a TLS Secret of a public authority in cattle-system.",
+)
+@click.option(
+    "--charts", metavar="URL", help="Chart repository that has all charts, in place of the publishers'."
+)
+@click.option(
     "--webhook-certs",
     metavar="WHO",
     help="Who makes the certificates of Cluster API's webhooks: self or cert-manager.  [default: self]",
@@ -72,12 +86,28 @@ _FLAGS = {
 )
 @click.option("--context", "kube_context", metavar="CONTEXT", help="Context in it; has to be said.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and why; change nothing.")
+@click.option(
+    "--upgrade", is_flag=True, help="Take what capi-llm has installed to newer versions; shows them first."
+)
+@yes("upgrading")
+@timeout("", "Longest wait for each step of a kind or existing plane, such as 90s or 20m.")
+@click.option("--show-password", is_flag=True, help="Print Rancher's first password at the end.")
 @click.option("--cluster", default="", metavar="NAME", help="Then make this workload cluster, with its apps.")
 @click.option("--workers", metavar="MIN..MAX|N", help="Workers of that cluster.  [default: 1..3]")
 @plane_name
 @click.pass_context
 def bootstrap(
-    context: click.Context, /, kind: str, dry_run: bool, cluster: str, workers: str | None, **flags: Any
+    context: click.Context,
+    /,
+    kind: str,
+    dry_run: bool,
+    upgrade: bool,
+    timeout: float | None,
+    show_password: bool,
+    yes: bool,
+    cluster: str,
+    workers: str | None,
+    **flags: Any,
 ) -> None:
     """Make a management plane, or bring back what is missing of it.
 
@@ -105,11 +135,20 @@ def bootstrap(
         state.console.say(f"Plane {chosen.name!r} will be {chosen.why}.")
     name = chosen.name
     if dry_run:
-        _show_plan(plane.plan(settings, name=name, kind=chosen.kind))
+        _show_plan(plane.plan(settings, name=name, kind=chosen.kind, upgrade=upgrade))
         return
+    if upgrade:
+        _show_plan(plane.plan(settings, name=name, kind=chosen.kind, upgrade=True), err=True)
+        confirm(state, f"Upgrade plane {name!r} so?", yes=yes)
     with state.console.drawing() as drawing:
         results = plane.bootstrap(
-            settings, name=name, kind=chosen.kind, cancel=Cancel(), report=StepReport(state.console, drawing)
+            settings,
+            name=name,
+            kind=chosen.kind,
+            cancel=Cancel(),
+            report=StepReport(state.console, drawing),
+            upgrade=upgrade,
+            patience=timeout,
         )
     done = sum(result.outcome == "done" for result in results)
     if done:
@@ -121,6 +160,8 @@ def bootstrap(
         state.console.say(
             f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed."
         )
+    if show_password:
+        _show_password(state, name)
     if cluster:
         from capi_llm.cli.clusters import new_cluster
 
@@ -128,7 +169,23 @@ def bootstrap(
         context.invoke(new_cluster, name=cluster, workers=workers, timeout=budgets.CLUSTER)
 
 
-def _show_plan(overview: object) -> None:
+def _show_password(state: State, name: str) -> None:
+    from capi_llm import plane
+    from capi_llm.errors import NotFound
+    from capi_llm.steps import rancher
+
+    with plane.connected(state.settings, name) as here:
+        found = rancher.password(here.api())
+    if found is None:
+        raise NotFound(
+            f"plane {name!r} has no first password of Rancher",
+            on=str(rancher.PASSWORD),
+            fix="leave --show-password out; a plane without Rancher has none",
+        )
+    click.echo(found.reveal())
+
+
+def _show_plan(overview: object, *, err: bool = False) -> None:
     from capi_llm.steps.overview import Overview
 
     assert isinstance(overview, Overview)
@@ -143,7 +200,7 @@ def _show_plan(overview: object) -> None:
         )
         for result in overview.steps
     ]
-    click.echo("\n".join(columns(rows)))
+    click.echo("\n".join(columns(rows)), err=err)
 
 
 @click.command()

@@ -26,12 +26,17 @@ def bootstrap(
     cancel: Cancel | None = None,
     report: Report | None = None,
     recipe: engine.Recipe = (),
+    upgrade: bool = False,
+    patience: float | None = None,
 ) -> list[engine.Result]:
     """Make the plane, or bring back what is missing of it. Changes nothing where nothing is missing.
 
-    ``recipe`` stands in for that of the plane's kind. Raises BadInput, PrerequisiteMissing,
-    Refused before anything is touched; StepFailed, TimedOut, Interrupted later, after which the
-    same call goes on.
+    ``recipe`` stands in for that of the plane's kind. With ``upgrade``, what capi-llm has installed is
+    taken to the versions of this one, or of the Rancher that is asked for. ``patience`` (seconds) is how
+    long each step on a real cluster may take, in place of its own budget.
+
+    Raises BadInput, PrerequisiteMissing, Refused before anything is touched; StepFailed, TimedOut,
+    Interrupted later, after which the same call goes on.
     """
     identities = Identities(settings.state)
     folder = settings.state / "locks"
@@ -40,18 +45,21 @@ def bootstrap(
     with locks.hold(folder, chosen.name, command=command):
         # Ports are assigned and written down in one go, so that two new planes never share one.
         with locks.hold(folder, ".planes", command=command, wait=True):
-            ctx = _context(settings, identity(settings, chosen), cancel, report)
-            recipe = recipe or _recipe(ctx)
+            ctx = _context(settings, identity(settings, chosen, upgrade=upgrade), cancel, report)
+            recipe = recipe or _recipe(ctx, upgrade=upgrade)
+            if patience is not None and ctx.identity.kind != "sandbox":
+                recipe = _patient(recipe, patience)
             engine.preflight(recipe, ctx)
-            if identities.find(chosen.name) is None:
+            if identities.find(chosen.name) != ctx.identity:
                 identities.save(ctx.identity)
         with contextlib.closing(ctx.plane):
             return engine.run(recipe, ctx)
 
 
-def plan(settings: Settings, *, name: str = "", kind: str = "") -> Overview:
+def plan(settings: Settings, *, name: str = "", kind: str = "", upgrade: bool = False) -> Overview:
     """What :func:`bootstrap` would find and do, without changing anything."""
-    return _overview(_context(settings, identity(settings, choose(settings, name, kind))))
+    found = identity(settings, choose(settings, name, kind), upgrade=upgrade)
+    return _overview(_context(settings, found), upgrade=upgrade)
 
 
 def overview(settings: Settings, name: str = "") -> Overview:
@@ -60,9 +68,16 @@ def overview(settings: Settings, name: str = "") -> Overview:
     return _overview(_context(settings, found), glance=True)
 
 
-def _overview(ctx: Context, *, glance: bool = False) -> Overview:
+def _overview(ctx: Context, *, glance: bool = False, upgrade: bool = False) -> Overview:
     with contextlib.closing(ctx.plane):
-        return Overview(ctx.identity, tuple(engine.probe_all(_recipe(ctx), ctx, glance=glance)))
+        steps = engine.probe_all(_recipe(ctx, upgrade=upgrade), ctx, glance=glance)
+        return Overview(ctx.identity, tuple(steps))
+
+
+def _patient(recipe: engine.Recipe, seconds: float) -> engine.Recipe:
+    for step in recipe:  # made for this plane just now, all but the ground
+        step.timeout = seconds
+    return recipe
 
 
 def destroy(
@@ -110,10 +125,10 @@ def to_destroy(settings: Settings, identities: Identities, name: str) -> Identit
     return remains.identity(settings.state, left)
 
 
-def _recipe(ctx: Context) -> engine.Recipe:
+def _recipe(ctx: Context, *, upgrade: bool = False) -> engine.Recipe:
     """The plane's recipe. Raises Refused where its file does not say enough to follow it."""
     found = ctx.identity
-    recipe = recipes.of(found)
+    recipe = recipes.of(found, upgrade=upgrade)
     absent = sorted(set(ports.NAMES) - set(found.ports))
     if found.kind == "sandbox" and (absent or not ports.is_loopback(found.loopback)):
         raise Refused(

@@ -87,15 +87,18 @@ def _kind_here() -> tuple[str, str]:
     )
 
 
-def identity(settings: Settings, chosen: Chosen) -> Identity:
+def identity(settings: Settings, chosen: Chosen, *, upgrade: bool = False) -> Identity:
     """The plane's identity: as recorded, or a new one, which is not written down yet.
 
-    Raises Refused where the recorded one has other choices than are said now.
+    With ``upgrade``, a newer Rancher may be said than the recorded one. Raises Refused where the
+    recorded one has other choices than are said now.
     """
     found = Identities(settings.state).find(chosen.name)
     if found is None:
         return _NEW[chosen.kind](settings, chosen.name)
     writable(found)
+    if upgrade:
+        found = choices.upgraded(found, settings)
     choices.check_same(found, settings)
     _check_place(found, settings)
     return found

@@ -46,7 +46,7 @@ def recipe(choices: Choices, *, upgrade: bool = False) -> Recipe:
     found: list[Step] = [WhatIsThere(row, needs=(management_cluster.NAME,))]
     before_rancher = ["rancher-secrets"]
     if way.cert_manager:
-        found.append(_chart("cert-manager", charts.cert_manager, (LOOK,), versions.CERT_MANAGER, upgrade))
+        found.append(cert_manager(needs=(LOOK,), upgrade=upgrade))
         before_rancher.append("cert-manager")
     if way.kind == "ngrok":
         found.append(NgrokCredentials(needs=(LOOK,)))
@@ -76,6 +76,11 @@ def recipe(choices: Choices, *, upgrade: bool = False) -> Recipe:
     found += _providers(row, docker=True, upgrade=upgrade)
     found.append(ImportNamespaces(("default",), needs=("turtles",)))
     return tuple(found)
+
+
+def cert_manager(*, needs: tuple[str, ...], upgrade: bool = False) -> HelmRelease:
+    """cert-manager, unless it is there."""
+    return _chart("cert-manager", charts.cert_manager, needs, versions.CERT_MANAGER, upgrade)
 
 
 def fleet(choices: Choices, *, needs: tuple[str, ...], upgrade: bool = False) -> Recipe:

@@ -20,6 +20,7 @@ from capi_llm.steps.cluster_api import ClusterApi
 from capi_llm.steps.docker import DockerRuns
 from capi_llm.steps.engine import Recipe
 from capi_llm.steps.executables import Executables
+from capi_llm.steps.found import DOCKER
 from capi_llm.steps.images import Images, LoadedImages, NodeImage
 from capi_llm.steps.kind_cluster import KindCluster
 from capi_llm.steps.kwok_provider import ProviderKinds
@@ -28,7 +29,6 @@ from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
 from capi_llm.steps.there import NAME as LOOK
-from capi_llm.steps.found import DOCKER
 from capi_llm.steps.there import PROVIDERS, IfThere, UnlessThere, WhatIsThere
 from capi_llm.steps.webhook_certs import WebhookCertificates
 
@@ -95,7 +95,8 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
         return SANDBOX
     choices = Choices.of(identity)
     if choices.rancher:
-        above = rancher.recipe(choices, upgrade=upgrade)
+        classes = ClusterClasses((DOCKER_CLASS,), needs=MANAGERS[1:])
+        above: Recipe = (*rancher.recipe(choices, upgrade=upgrade), classes)
     else:
         above = without_rancher(identity.kind, choices, upgrade=upgrade)
     return (*GROUNDS[identity.kind], *above)
@@ -103,16 +104,19 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
 
 def without_rancher(kind: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
     """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
-    if choices.webhook_certs == "cert-manager":
-        raise Refused("cert-manager comes with a later version", fix="leave --webhook-certs out")
+    certificates = (
+        rancher.cert_manager(needs=(LOOK,), upgrade=upgrade)
+        if choices.webhook_certs == "cert-manager"
+        else WebhookCertificates()
+    )
     images = ("loaded-images",) if kind == "kind" else ()
     own: Recipe = (
-        WebhookCertificates(),
-        ClusterApiObjects(needs=("webhook-certs",)),
+        ClusterApiObjects(needs=(certificates.name,)),
         *(Manager(name, needs=("cluster-api", *images)) for name in MANAGERS),
     )
     return (
         WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),
+        certificates,
         *(UnlessThere(step, PROVIDERS) for step in own),
         IfThere(ClusterClasses((DOCKER_CLASS,), needs=MANAGERS), DOCKER),
         *(rancher.fleet(choices, needs=(LOOK,), upgrade=upgrade) if choices.delivery == "fleet" else ()),

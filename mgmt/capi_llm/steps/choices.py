@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from capi_llm import versions
+from capi_llm import compatibility, versions
 from capi_llm.errors import BadInput, Refused
 from capi_llm.identity import Identity
 from capi_llm.settings import Found, Settings
@@ -81,7 +81,7 @@ def new(settings: Settings, kind: str, name: str, default_name: str) -> Choices:
     return Choices(
         rancher=rancher,
         hostname=settings.rancher_hostname if rancher else "",
-        expose=_exposure(settings, said) if rancher else "",
+        expose=_exposure(settings, said, kind) if rancher else "",
         ingress_class=said.get("ingress_class", "") if rancher else "",
         certificate=said.get("certificate", "") if rancher else "",
         webhook_certs=said.get("webhook_certs") or "self",
@@ -90,6 +90,15 @@ def new(settings: Settings, kind: str, name: str, default_name: str) -> Choices:
         kubernetes=kubernetes,
         node_image=image,
     )
+
+
+def upgraded(identity: Identity, settings: Settings) -> Identity:
+    """``identity`` with the Rancher that is said now, where it is newer. Raises BadInput, Refused."""
+    have, said = Choices.of(identity).rancher, settings.said("rancher.version")
+    if not have or said is None or str(said.value) == have:
+        return identity
+    target = compatibility.step_towards(have, str(said.value))
+    return dataclasses.replace(identity, choices={**identity.choices, "rancher": target.rancher})
 
 
 def check_same(identity: Identity, settings: Settings) -> None:
@@ -136,10 +145,12 @@ def _rancher_wanted(settings: Settings, *, default: bool) -> bool:
     return default if found is None else bool(found.value)
 
 
-def _exposure(settings: Settings, said: Mapping[str, str]) -> str:
-    return said.get("expose") or (
-        "ngrok" if settings.ngrok_api_key and settings.ngrok_authtoken else "docker"
-    )
+def _exposure(settings: Settings, said: Mapping[str, str], kind: str) -> str:
+    if said.get("expose"):
+        return said["expose"]
+    if settings.ngrok_api_key and settings.ngrok_authtoken:
+        return "ngrok"
+    return "docker" if kind == "kind" else ""
 
 
 def _node_image(kubernetes: str) -> str:

@@ -210,6 +210,12 @@ def of(
     kind: str, hostname: str, *, node: str = "", ingress_class: str = "", certificate: str = ""
 ) -> Exposure:
     """The exposure called ``kind``; ``node`` is the kind node's name. Raises BadInput."""
+    if not kind:
+        raise BadInput(
+            "nothing says how Rancher is to be reached",
+            why="on a cluster that is there, that is yours to choose",
+            fix="--expose ngrok, ingress or loadbalancer; or --without-rancher",
+        )
     if kind not in KINDS:
         from capi_llm import fields
 

@@ -5,7 +5,7 @@ Nothing of it is ever installed a second time or written over.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from capi_llm import compatibility
@@ -13,7 +13,7 @@ from capi_llm.compatibility import Row
 from capi_llm.errors import Refused
 from capi_llm.steps import budgets, found
 from capi_llm.steps.context import Context
-from capi_llm.steps.engine import Step
+from capi_llm.steps.engine import Problem, Step
 from capi_llm.steps.found import Installed
 from capi_llm.waiting import Status, pending, ready
 
@@ -57,6 +57,9 @@ class UnlessThere(Step):
         self.interval = step.interval
         self._step = step
         self._software = tuple(software)
+
+    def preflight(self, ctx: Context) -> Iterable[Problem]:
+        return self._step.preflight(ctx)
 
     def probe(self, ctx: Context) -> Status:
         there = self._there(ctx)
