@@ -13,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from capi_llm import plane
+from capi_llm.apps import imported
 from capi_llm.clusters import tree
 from capi_llm.clusters.tree import ClusterView
 from capi_llm.errors import NotFound, Unavailable
 from capi_llm.kube.cache import Informers
+from capi_llm.kube.client import Api
 from capi_llm.settings import Settings
 from capi_llm.steps.overview import Overview
 from capi_llm.waiting import Wakeup
@@ -53,7 +55,7 @@ def look(settings: Settings, name: str = "", namespace: str | None = None, clust
     if not overview.serves_clusters:
         return Scene(overview)
     with plane.connected(settings, name) as here:
-        views = tree.overview(tree.collect(here.api(), namespace))
+        views = _views(overview, here.api(), tree.collect(here.api(), namespace))
     return Scene(overview, _only(views, cluster))
 
 
@@ -78,7 +80,8 @@ def follow(
             clusters = last.clusters if last else ()
             if overview.serves_clusters or clusters:
                 try:
-                    views = tree.overview(tree.collect(informers, namespace, timeout=_FIRST_LIST_SECONDS))
+                    objects = tree.collect(informers, namespace, timeout=_FIRST_LIST_SECONDS)
+                    views = _views(overview, informers, objects)
                     clusters = _only(views, cluster)
                 except Unavailable:
                     pass  # the plane's steps say why
@@ -91,6 +94,14 @@ def follow(
             # So that a hundred machines that change are not a hundred pictures.
             pause.wait(pause.rings(), _FRAME_SECONDS)
             informers.wakeup.wait(rings, max(0.0, looked + STEPS_SECONDS - time.monotonic()))
+
+
+def _views(overview: Overview, source: Api | Informers, objects: tree.Objects) -> Sequence[ClusterView]:
+    """The clusters; where the plane may have Rancher or Fleet, with what stands for them there."""
+    views = tree.overview(objects)
+    if overview.identity.kind == "sandbox" or not views:
+        return views
+    return imported.add(imported.collect(source), objects.clusters, views)
 
 
 def _only(views: Sequence[ClusterView], cluster: str) -> tuple[ClusterView, ...]:

@@ -110,6 +110,7 @@ class Rancher:
                     continue  # not there yet, or just changed
                 except ApiError as error:
                     self.failures.append(str(error))
+                    return
 
     def kinds(self) -> None:
         if self.api.find(Ref(DEPLOYMENTS, "rancher", "cattle-system")) is None:
@@ -233,7 +234,7 @@ def condition(name: str, status: str = "True", reason: str = "", message: str = 
         "type": name,
         "status": status,
         "reason": reason or name,
-        "message": message,
+        "message": message or name,
         "lastTransitionTime": NOW,
     }
 

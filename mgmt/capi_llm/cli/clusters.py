@@ -11,6 +11,7 @@ import click
 
 from capi_llm.cli import names
 from capi_llm.cli.console import data, took
+from capi_llm.cli.imports import wait_for_import
 from capi_llm.cli.options import State, confirm, namespace, output, pass_state, plane_name, timeout, yes
 from capi_llm.cli.wait import wait_for
 
@@ -134,6 +135,8 @@ def new_cluster(
         new_apps.bring_network(state, here, wanted.name, wanted.namespace, timeout=timeout)
         view = wait_for(state, here, wanted.name, wanted.namespace, timeout)
         _ready(state, here, wanted, view, time.monotonic() - started)
+        left = timeout - (time.monotonic() - started)
+        wait_for_import(state, here, wanted.name, wanted.namespace, left)
         left = timeout - (time.monotonic() - started)
         new_apps.bring(state, here, wanted.name, wanted.namespace, names, timeout=left)
         _end(state, here, wanted)

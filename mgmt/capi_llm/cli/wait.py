@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from capi_llm.cli import names
+from capi_llm.cli.imports import wait_for_import
 from capi_llm.cli.options import State, namespace, pass_state, plane_name, timeout
 
 if TYPE_CHECKING:
@@ -95,7 +97,9 @@ def wait_cluster(state: State, name: str, timeout: float, namespace: str) -> Non
     from capi_llm import plane
 
     with plane.connected(state.settings, state.plane) as here:
+        started = time.monotonic()
         view = wait_for(state, here, name, namespace, timeout)
+        wait_for_import(state, here, name, namespace, timeout - (time.monotonic() - started))
     state.console.mark(view.status, f"Cluster {namespace}/{name} is ready.")
 
 

@@ -59,6 +59,8 @@ class ClusterView:
     infrastructure: Status
     control_plane: ControlPlaneView
     pools: tuple[PoolView, ...]
+    beside: tuple[Node, ...] = ()
+    """What else stands for the cluster on its plane: in Rancher, in Fleet."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,22 @@ def nodes(cluster: ClusterView, *, versions: bool = False) -> Node:
         span = f" ({_range(pool)})" if pool.minimum is not None else ""
         label = f"Pool {pool.name} {pool.count.ready}/{pool.count.desired}{span}"
         children.append(Node(label, pool.status, machines(pool.machines)))
+    children += cluster.beside
     return Node(f"Cluster {cluster.namespace}/{cluster.name}", cluster.status, tuple(children))
 
 
 def as_json(cluster: ClusterView) -> dict[str, Any]:
     """The cluster's part of ``status -o json``."""
     plane = cluster.control_plane.count
+    beside = [
+        {
+            "name": node.label,
+            "ready": node.status.ready,
+            "message": node.status.message,
+            "fix": node.status.fix,
+        }
+        for node in cluster.beside
+    ]
     return {
         "name": cluster.name,
         "namespace": cluster.namespace,
@@ -118,6 +130,7 @@ def as_json(cluster: ClusterView) -> dict[str, Any]:
             for pool in cluster.pools
         ],
         "message": cluster.status.message,
+        **({"imports": beside} if beside else {}),
     }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from capi_llm.contract import fleet, turtles
 from capi_llm.contract.conditions import Object, conditions, deleting, finalizers, status_of
 from capi_llm.waiting import Status, failed, pending, ready
 
@@ -18,6 +19,9 @@ AUTO_IMPORT = "cluster-api.cattle.io/rancher-auto-import"
 
 IMPORTED = "imported"
 """Annotation that Turtles leaves on a Cluster whose Rancher cluster was deleted: it keeps from importing."""
+
+NO_FLEET = "cluster-api.cattle.io/disable-fleet-auto-import"
+"""Label on a Cluster that is to have no Fleet Cluster."""
 
 OWNED = "cluster-api.cattle.io/owned"
 OWNER = "cluster-api.cattle.io/capi-cluster-owner"
@@ -138,6 +142,44 @@ def management_cluster(obj: Object, url: str = "") -> Status:
                 fix=agent if step == "AgentDeployed" else "",
             )
     return ready(f"{name} is connected and ready")
+
+
+def fleet_cluster(
+    cluster: Object, found: Object | None, *, provider: Object | None, config: Object | None
+) -> Status:
+    """The Fleet Cluster that Cluster API's add-on provider makes of ``cluster``, beside it.
+
+    ``provider`` is the provider's CAPIProvider, ``config`` the FleetAddonConfig.
+    """
+    if found is not None:
+        return fleet.agent(found)
+    metadata = cluster["metadata"]
+    if provider is None:
+        return failed(
+            "there is no Fleet Cluster",
+            cause="Rancher 2.13 leaves it to Cluster API's add-on provider for Fleet, which is not there",
+            fix="capi-llm bootstrap installs it",
+        )
+    status = turtles.provider(provider)
+    if not status.ready:
+        return pending(f"the add-on provider for Fleet {status.message}", cause=status.cause, fix=status.fix)
+    if config is None:
+        return pending(
+            "there is no FleetAddonConfig fleet-addon-config",
+            cause="without it the add-on provider makes no Fleet Cluster",
+            fix="see ConfigMap fleet-addon-config in fleet-addon-system; capi-llm bootstrap writes it",
+        )
+    if NO_FLEET in (metadata.get("labels") or {}):
+        return failed(
+            "it is left out of Fleet",
+            cause=f"its label {NO_FLEET} says so",
+            fix=f"take that label off Cluster {metadata.get('namespace') or 'default'}/{metadata['name']}",
+        )
+    return pending(
+        "the add-on provider has not made a Fleet Cluster yet",
+        cause="its selectors do not match the Cluster or its namespace, or its control plane is not there yet",
+        fix=f"see the log of caapf-controller-manager in fleet-addon-system, and the label {AUTO_IMPORT}",
+    )
 
 
 def _trust(settings: Mapping[str, str]) -> Status | None:

@@ -109,6 +109,9 @@ CLUSTER_CLASSES = Resource(_CAPI, "v1beta1", "clusterclasses", "ClusterClass")
 MACHINE_DEPLOYMENTS = Resource(_CAPI, "v1beta1", "machinedeployments", "MachineDeployment")
 MACHINE_SETS = Resource(_CAPI, "v1beta1", "machinesets", "MachineSet")
 MACHINES = Resource(_CAPI, "v1beta1", "machines", "Machine")
+RANCHER_CLUSTERS = Resource("management.cattle.io", "v3", "clusters", "Cluster", namespaced=False)
+RANCHER_SETTINGS = Resource("management.cattle.io", "v3", "settings", "Setting", namespaced=False)
+CAPI_PROVIDERS = Resource("turtles-capi.cattle.io", "v1alpha1", "capiproviders", "CAPIProvider")
 KUBEADM_CONTROL_PLANES = Resource(
     f"controlplane.{_CAPI}", "v1beta1", "kubeadmcontrolplanes", "KubeadmControlPlane"
 )

@@ -15,6 +15,7 @@ from capi_llm.errors import Conflict, Refused
 from capi_llm.kube.apply import MANAGER, apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import DEPLOYMENTS, NAMESPACES, SECRETS, Object, Ref, Resource
+from capi_llm.kube.resources import RANCHER_SETTINGS as SETTINGS
 from capi_llm.settings.secret import Secret
 from capi_llm.steps import budgets
 from capi_llm.steps.context import Context
@@ -23,7 +24,6 @@ from capi_llm.steps.exposure import AUTHORITY, CA_FILE, NAMESPACE, Exposure
 from capi_llm.steps.objects import namespace
 from capi_llm.waiting import Status, pending, ready, until
 
-SETTINGS = Resource("management.cattle.io", "v3", "settings", "Setting", namespaced=False)
 FEATURES = Resource("management.cattle.io", "v3", "features", "Feature", namespaced=False)
 PASSWORD = Ref(SECRETS, "bootstrap-secret", NAMESPACE)
 PASSWORD_KEY = "bootstrapPassword"  # noqa: S105  the name of a key
@@ -247,12 +247,6 @@ def password(api: Api) -> Secret | None:
     found = api.find(PASSWORD)
     text = ((found or {}).get("data") or {}).get(PASSWORD_KEY)
     return Secret(base64.b64decode(text).decode()) if text else None
-
-
-def settings_of(api: Api, *names: str) -> dict[str, str]:
-    """Rancher's Settings by name: their own value, else their default; empty where there is none."""
-    found = {name: api.find(Ref(SETTINGS, name)) or {} for name in names}
-    return {name: str(obj.get("value") or obj.get("default") or "") for name, obj in found.items()}
 
 
 def _ours(obj: Object) -> bool:

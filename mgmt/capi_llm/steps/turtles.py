@@ -17,7 +17,7 @@ from capi_llm.contract import rancher, turtles, workloads
 from capi_llm.errors import NotFound, Refused
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
+from capi_llm.kube.resources import CAPI_PROVIDERS, DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
 from capi_llm.steps import budgets
 from capi_llm.steps.cluster_api import unapplied
 from capi_llm.steps.context import Context
@@ -25,7 +25,6 @@ from capi_llm.steps.engine import Step
 from capi_llm.steps.objects import namespace
 from capi_llm.waiting import Status, pending, ready
 
-CAPI_PROVIDERS = Resource("turtles-capi.cattle.io", "v1alpha1", "capiproviders", "CAPIProvider")
 CORE_PROVIDERS = Resource("operator.cluster.x-k8s.io", "v1alpha2", "coreproviders", "CoreProvider")
 CORE = Ref(CAPI_PROVIDERS, "cluster-api", "cattle-capi-system")
 
@@ -236,12 +235,14 @@ class ImportNamespaces(Step):
                 ctx.api().merge_patch(ref, {"metadata": {"labels": {rancher.AUTO_IMPORT: None}}})
 
     def _objects(self) -> list[Object]:
-        found = []
-        for name in self._names:
-            obj = namespace(name, labels={rancher.AUTO_IMPORT: "true"})
-            obj["metadata"]["annotations"] = {_WORKSPACE: "true"}
-            found.append(obj)
-        return found
+        return [imported_namespace(name) for name in self._names]
+
+
+def imported_namespace(name: str) -> Object:
+    """A Namespace whose clusters Turtles imports."""
+    obj = namespace(name, labels={rancher.AUTO_IMPORT: "true"})
+    obj["metadata"]["annotations"] = {_WORKSPACE: "true"}
+    return obj
 
 
 def _only_one(api: Api) -> None:
