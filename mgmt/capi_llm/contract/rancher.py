@@ -177,7 +177,7 @@ def fleet_cluster(
         )
     return pending(
         "the add-on provider has not made a Fleet Cluster yet",
-        cause="its selectors do not match the Cluster or its namespace, or its control plane is not there yet",
+        cause="its selectors do not match Cluster or namespace, or the control plane is not there yet",
         fix=f"see the log of caapf-controller-manager in fleet-addon-system, and the label {AUTO_IMPORT}",
     )
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from capi_llm.clusters import classes
+from capi_llm.errors import NotFound
 from capi_llm.kube.apply import Applied
 from capi_llm.steps import budgets
 from capi_llm.steps.cluster_api import unapplied
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
-from capi_llm.waiting import Status
+from capi_llm.steps.objects import unserved
+from capi_llm.waiting import Status, pending, ready, until
 
 _LOOK_SECONDS = 0.1
 
@@ -31,17 +33,37 @@ class ClusterClasses(Step):
         self.needs = needs
 
     def probe(self, ctx: Context) -> Status:
-        return unapplied(self._apply(ctx, dry_run=True))
+        try:
+            return unapplied(self._apply(ctx, dry_run=True))
+        except NotFound:
+            # Providers that somebody else installs bring their kinds a moment after they are ready.
+            missing = unserved(ctx.api(), [obj for folder in self._folders() for obj in folder.objects])
+            if not missing:
+                raise
+            return pending(
+                f"waits for the kind {missing}",
+                cause="the provider that brings it is not there yet, or does not run",
+                fix="see the pods of Cluster API's providers",
+            )
 
     def apply(self, ctx: Context) -> None:
+        def served() -> Status:
+            status = self.probe(ctx)
+            return status if status.message.startswith("waits for") else ready()
+
+        until(
+            served, what=self.name, timeout=self.timeout, waiter=replace(ctx.waiter, interval=self.interval)
+        )
         self._apply(ctx)
+
+    def _folders(self) -> list[classes.ClassFolder]:
+        return [folder for folder in classes.shipped() if folder.name in self._names]
 
     def _apply(self, ctx: Context, *, dry_run: bool = False) -> list[Applied]:
         # A class is accepted within a blink; the step's own interval is for webhooks that are away.
         waiter = replace(ctx.waiter, interval=_LOOK_SECONDS)
-        folders = [folder for folder in classes.shipped() if folder.name in self._names]
         return [
             item
-            for folder in folders
+            for folder in self._folders()
             for item in classes.apply_folder(ctx.api(), folder, dry_run=dry_run, waiter=waiter)
         ]
