@@ -18,14 +18,22 @@ from standin_charts import Repository, deployment
 from audit import Write, writes
 from capi_llm.contract import helm as contract
 from capi_llm.errors import BadInput, NotFound, PrerequisiteMissing, Refused, TimedOut
+from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import DEPLOYMENTS, PODS, SECRETS, Ref
+from capi_llm.kube.resources import DEPLOYMENTS, PODS, SECRETS, Ref, Resource
 from capi_llm.sandbox import executables
 from capi_llm.steps import engine
 from capi_llm.steps.chart import OWNER, HelmRelease, Wanted
 from capi_llm.steps.context import Context
 from capi_llm.tools.helm import Chart
 
+WEBHOOKS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
@@ -319,3 +327,41 @@ def test_nothing_of_the_values_is_in_a_command_line(
     engine.run((step(repository, own, values={"color": word}),), ctx)
     assert any("upgrade --install small" in line for line in seen)
     assert not any(word in line for line in seen)
+
+
+def test_a_webhook_that_does_not_answer_yet_is_waited_for(
+    ctx: Context, api: Api, repository: Repository, own: str
+) -> None:
+    name = f"hook-{own}.example.com"
+    webhook = {
+        "apiVersion": WEBHOOKS.api_version,
+        "kind": WEBHOOKS.kind,
+        "metadata": {"name": name},
+        "webhooks": [
+            {
+                "name": name,
+                "clientConfig": {"url": "https://127.0.0.1:9/none"},
+                "rules": [
+                    {
+                        "operations": ["*"],
+                        "apiGroups": [""],
+                        "apiVersions": ["v1"],
+                        "resources": ["configmaps"],
+                    }
+                ],
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": own}},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }
+    apply(api, [webhook], manager="test")
+    try:
+        with pytest.raises(TimedOut, match="a webhook of the cluster does not answer") as caught:
+            engine.run((step(repository, own, timeout=2.0),), ctx)
+        assert (caught.value.exit_code, "pods behind that webhook" in caught.value.fix) == (4, True)
+    finally:
+        api.delete(Ref(WEBHOOKS, name))
+    (done,) = engine.run((step(repository, own),), ctx)
+    assert done.outcome == "done"

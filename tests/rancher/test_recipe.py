@@ -217,3 +217,14 @@ def test_an_ingress_brings_cert_manager(here: Context, monkeypatch: pytest.Monke
     assert api.find(Ref(DEPLOYMENTS, "rancher", "cattle-system")) is None
     assert api.find(Ref(DEPLOYMENTS, "cert-manager", "cert-manager")) is None
     assert [obj["metadata"]["name"] for obj in api.list(CAPI_PROVIDERS)] == ["cluster-api"]
+
+
+def test_fleet_alone_is_told_where_its_agents_call(here: Context) -> None:
+    found = recipe.fleet(Choices(delivery="fleet"), needs=())
+    engine.run(found, here)
+    told = values(here.api(), "cattle-fleet-system", "fleet")
+    assert told["apiServerURL"] == here.api().server
+    assert "BEGIN CERTIFICATE" in told["apiServerCA"]
+    assert {result.outcome for result in engine.run(found, here)} == {"unchanged"}
+    engine.remove(found, here)
+    assert here.api().find(Ref(DEPLOYMENTS, "fleet-controller", "cattle-fleet-system")) is None

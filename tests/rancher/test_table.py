@@ -10,7 +10,7 @@ import pytest
 
 from capi_llm import compatibility, versions
 from capi_llm.contract import helm as contract
-from capi_llm.errors import BadInput, Refused
+from capi_llm.errors import BadInput, CapiLlmError, Refused, Unavailable
 from capi_llm.identity import Identity
 from capi_llm.kube.resources import DEPLOYMENTS, Ref
 from capi_llm.plane import recipes
@@ -232,11 +232,15 @@ def test_who_owns_a_deployment(metadata: dict[str, Any], word: str) -> None:
 
 def test_what_helm_says_and_what_it_means() -> None:
     cases = {
-        'Error: INSTALLATION FAILED: Unable to continue with install: ClusterRole "x" in namespace "" exists and '
+        'Error: INSTALLATION FAILED: Unable to continue: ClusterRole "x" in namespace "" exists and '
         "cannot be imported into the current release: invalid ownership metadata": (Refused, 1),
         "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress": (Refused, 1),
-        'Error: Get "https://127.0.0.1:1/version": dial tcp: connection refused': (Exception, 1),
-        "Error: something new": (Exception, 1),
+        'Error: Get "https://127.0.0.1:1/version": dial tcp: connection refused': (Unavailable, 1),
+        'Error: Internal error occurred: failed calling webhook "webhook.cert-manager.io": no endpoints': (
+            Unavailable,
+            1,
+        ),
+        "Error: something new": (CapiLlmError, 1),
     }
     for text, (kind, code) in cases.items():
         error = chart_failures.of(text, text.removeprefix("Error: "), what="x 1", on="y")

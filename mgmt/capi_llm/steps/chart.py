@@ -12,7 +12,7 @@ import json
 import platform
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from capi_llm.apps import evidence
 from capi_llm.contract import helm as contract
 from capi_llm.contract import workloads
 from capi_llm.contract.helm import Release
-from capi_llm.errors import CommandFailed, Refused
+from capi_llm.errors import CommandFailed, Refused, Unavailable
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import SECRETS, Object, Ref
@@ -31,7 +31,7 @@ from capi_llm.steps import budgets, chart_failures, found
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
 from capi_llm.tools.helm import Chart, Program, words
-from capi_llm.waiting import Status, pending, ready
+from capi_llm.waiting import Status, pending, ready, until
 
 OWNER = f"{versions.GROUP}/installed-by"
 """Label of the releases that are ours; its value is the machine that helm ran on."""
@@ -39,6 +39,8 @@ OWNER = f"{versions.GROUP}/installed-by"
 _KINDS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")}
 _HISTORY = 5
 _GRACE = 30.0
+_AGAIN = 3.0
+"""Seconds between two tries where somebody does not answer."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +166,24 @@ class HelmRelease(Step):
         argv += ["--reset-values", "--create-namespace", "--history-max", str(_HISTORY)]
         argv += ["--labels", f"{OWNER}={machine()}", "--timeout", f"{self.timeout:.0f}s"]
         argv += _at(ctx, wanted.namespace)
+        until(
+            lambda: self._run(helm, argv, wanted),
+            what=f"step {self.name}",
+            timeout=self.timeout,
+            waiter=replace(ctx.waiter, interval=_AGAIN),
+        )
+
+    def _run(self, helm: Program, argv: list[str | Path], wanted: Wanted) -> Status:
+        """PENDING where the API server or a webhook does not answer just now, as right after a start."""
         try:
             helm.run(argv, stdin=json.dumps(wanted.values), timeout=self.timeout + _GRACE)
         except CommandFailed as error:
             why = words(error.output)
-            raise chart_failures.of(
-                error.output, why, what=str(wanted.chart), on=f"Helm release {wanted}"
-            ) from error
+            found = chart_failures.of(error.output, why, what=str(wanted.chart), on=f"Helm release {wanted}")
+            if isinstance(found, Unavailable):
+                return pending(found.brief, fix=found.fix)
+            raise found from error
+        return ready()
 
     def _uninstall(self, ctx: Context, release: Release) -> None:
         argv = ["uninstall", release.name, "--wait", "--timeout", f"{self.timeout:.0f}s"]

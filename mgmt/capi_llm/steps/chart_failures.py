@@ -17,6 +17,7 @@ _KUBE = re.compile(
 )
 _NO_KIND = re.compile(r'no matches for kind "(?P<kind>[^"]+)" in version "(?P<version>[^"]+)"')
 _HOOK = re.compile(r"failed (?P<hook>pre-install|post-install|pre-upgrade|post-upgrade)\S*:? ?(?P<why>.*)")
+_WEBHOOK = re.compile(r"failed calling webhook|failed to call webhook")
 _AWAY = re.compile(r"connection refused|connection reset|EOF|i/o timeout|etcdserver: |too many requests")
 
 
@@ -65,6 +66,14 @@ def of(output: str, why: str, *, what: str, on: str) -> CapiLlmError:
             on=on,
             why=match["why"] or why,
             fix="its Job's pods say why; run the same command again to try once more",
+        )
+    if _WEBHOOK.search(why):
+        return Unavailable(
+            f"helm could not install chart {what}: a webhook of the cluster does not answer",
+            status=0,
+            on=on,
+            why=why,
+            fix="see that the pods behind that webhook run, and that the API server reaches them",
         )
     if _AWAY.search(why):
         return Unavailable(
