@@ -1,0 +1,3 @@
+module capi-llm.dev/endtoend
+
+go 1.24

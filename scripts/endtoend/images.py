@@ -1,0 +1,198 @@
+"""Every image of the run, as files for `docker load`: what is in each, and under which names."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from capi_llm.tools.attempts import Progress
+from endtoend import archive, binaries, names, node, rootfs
+from endtoend.archive import Image, Layer
+
+# Not in the root of the scratch images' PATH by accident: Debian's /bin is a link to /usr/bin.
+_BIN = "/usr/local/bin"
+_HAPROXY = """#!/bin/sh
+# The load balancer's configuration asks for more connections than a low limit of open files allows.
+exec /usr/sbin/haproxy -f /usr/local/etc/haproxy-limits.cfg "$@"
+"""
+_HAPROXY_LIMITS = "global\n  no strict-limits\n"
+# What kind's image is started with, until the provider has written its own.
+_HAPROXY_START = """defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 50s
+  timeout server 50s
+frontend nothing
+  bind 127.0.0.1:65535
+"""
+STANDINS = {"ollama": "11434", "litellm": "4000", "openwebui": "8080"}
+"""Bundles whose image is a stand-in here, and the port that it listens on."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What the second half of the run needs."""
+
+    archives: Sequence[Path]
+    kind: Path
+    kubectl: Path
+    runtime: Path
+
+
+class Kitchen:
+    """Makes layers and files of images in the cache folder, each once by its content."""
+
+    def __init__(self, cache: Path, progress: Progress, say: Callable[[str], None]) -> None:
+        self.cache = cache
+        self.progress = progress
+        self.say = say
+
+    def layer(
+        self, name: str, files: Mapping[str, Path | str], links: Mapping[str, str] | None = None
+    ) -> Layer:
+        about = [[to, str(content)] for to, content in sorted(files.items())] + sorted((links or {}).items())
+        key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        tar = self.cache / "layers" / f"{name}-{key}.tar"
+        tar.parent.mkdir(parents=True, exist_ok=True)
+        return Layer(tar) if tar.is_file() else archive.layer(tar, files, links)
+
+    def save(self, name: str, images: Sequence[Image]) -> Path:
+        about = [[list(image.names), image.digest] for image in images]
+        key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+        to = self.cache / "images" / f"{name}-{key}.tar"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        return to if to.is_file() else archive.save(images, to)
+
+    def single(self, name: str, executable: Path, *image_names: str, user: str = "", at: str = _BIN) -> Image:
+        """An image of one executable and nothing else."""
+        path = f"{at.rstrip('/')}/{name}"
+        return Image(image_names, [self.layer(name, {path: executable})], [path], user=user)
+
+
+def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgrade: bool) -> Ready:
+    """Have every image; with those of the version that clusters are upgraded to if ``upgrade``."""
+    kitchen = Kitchen(cache, progress, say)
+    versions_ = [names.KUBERNETES, names.UPGRADE] if upgrade else [names.KUBERNETES]
+    wanted = {name for name in binaries.CATALOGUE if upgrade or not name.endswith(names.UPGRADE)}
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        # Debian's mirrors and the compiler do not get in each other's way.
+        bases = [
+            pool.submit(rootfs.debian, name, packages, cache, say)
+            for name, packages in (("node", rootfs.NODE), ("network", rootfs.NETWORK))
+        ]
+        built = binaries.build(wanted, cache, progress)
+        programs = binaries.programs(cache, say)
+        on_node, network = (item.result() for item in bases)
+    kind = module(binaries.CATALOGUE["kind"], cache)
+    archives = []
+    for version in versions_:
+        preloaded = kitchen.save(
+            f"preloaded-{version}", _preloaded(kitchen, version, built, programs, network, kind)
+        )
+        executables = {
+            name: built[binaries.kubernetes(name, version)] for name in ("kubeadm", "kubelet", "kubectl")
+        }
+        executables |= {name: built[name] for name in binaries.CNI}
+        image = node.image(version, on_node, kind, executables, preloaded, cache, say)
+        archives.append(kitchen.save(f"node-{version}", [image]))
+    archives.append(kitchen.save("haproxy", [_haproxy(kitchen, network)]))
+    # The Docker provider opens the engine's socket, the others run as nobody, as upstream's images do.
+    managers = [
+        kitchen.single("manager", built[part], name, user="" if part == "capi-docker" else "65532", at="/")
+        for part, name in names.MANAGERS.items()
+    ]
+    archives.append(kitchen.save("managers", managers))
+    archives.append(kitchen.save("apps", _apps(kitchen, programs, network, built)))
+    return Ready(archives, built["kind"], built["kubectl"], programs["runtime"])
+
+
+def module(part: binaries.Part, cache: Path) -> Path:
+    """The folder of a part's module, which its build has fetched."""
+    (source,) = part.sources.values()
+    command = ["go", "mod", "download", "-json", source.module]
+    folder = archive.clear(cache / "module")
+    for name, text in source.graph.texts().items():
+        (folder / name).write_text(text)
+    answer = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return Path(json.loads(answer)["Dir"])
+
+
+def _preloaded(
+    kitchen: Kitchen,
+    version: str,
+    built: Mapping[str, Path],
+    programs: Mapping[str, Path],
+    network: Layer,
+    kind: Path,
+) -> list[Image]:
+    """What kubeadm and kind's manifests start on a node."""
+    registry = names.REGISTRY
+    images = [
+        kitchen.single(name, built[binaries.kubernetes(name, version)], f"{registry}/{name}:{version}")
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+    ]
+    proxy = kitchen.layer(
+        "kube-proxy", {f"{_BIN}/kube-proxy": built[binaries.kubernetes("kube-proxy", version)]}
+    )
+    kindnetd = kitchen.layer("kindnetd", {f"{_BIN}/kindnetd": programs["kindnetd"]})
+    provisioner = kitchen.layer(
+        "local-path", {f"{_BIN}/local-path-provisioner": built["local-path-provisioner"]}
+    )
+    kinds = node.kind_images(kind)
+    return [
+        *images,
+        Image([f"{registry}/kube-proxy:{version}"], [network, proxy], [f"{_BIN}/kube-proxy"]),
+        kitchen.single("etcd", built["etcd"], f"{registry}/etcd:{names.ETCD[version]}"),
+        kitchen.single("coredns", built["coredns"], f"{registry}/coredns/coredns:{names.COREDNS[version]}"),
+        kitchen.single("pause", programs["pause"], f"{registry}/pause:{names.PAUSE}"),
+        Image([kinds["kindnetd"]], [network, kindnetd], [f"{_BIN}/kindnetd"]),
+        Image([kinds["provisioner"]], [network, provisioner], [f"{_BIN}/local-path-provisioner"]),
+        Image([kinds["helper"]], [network], ["/bin/sh"]),
+    ]
+
+
+def _haproxy(kitchen: Kitchen, network: Layer) -> Image:
+    files: dict[str, Path | str] = {
+        f"{_BIN}/haproxy": _HAPROXY,
+        "/usr/local/etc/haproxy-limits.cfg": _HAPROXY_LIMITS,
+        "/usr/local/etc/haproxy/haproxy.cfg": _HAPROXY_START,
+    }
+    started = ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+    return Image([names.HAPROXY], [network, kitchen.layer("haproxy", files)], started, stop_signal="SIGUSR1")
+
+
+def _apps(
+    kitchen: Kitchen, programs: Mapping[str, Path], network: Layer, built: Mapping[str, Path]
+) -> list[Image]:
+    """Stand-ins under the names of the bundles' images, and local-path-storage's own two."""
+    standin = kitchen.layer(
+        "standin", {f"{_BIN}/standin": programs["standin"]}, {f"{_BIN}/ollama": "standin"}
+    )
+    images = []
+    for bundle, port in STANDINS.items():
+        image = _values(bundle)["image"]
+        name = f"{image['repository']}:{image['tag']}"
+        images.append(Image([name], [network, standin], [f"{_BIN}/standin"], {"PORT": port}))
+    storage = _values("local-path-storage")
+    provisioner = kitchen.layer(
+        "local-path", {f"{_BIN}/local-path-provisioner": built["local-path-provisioner"]}
+    )
+    for key, layers in (("image", [network, provisioner]), ("helperImage", [network])):
+        name = f"{storage[key]['repository']}:{storage[key]['tag']}"
+        images.append(
+            Image([name], layers, [f"{_BIN}/local-path-provisioner"] if key == "image" else ["/bin/sh"])
+        )
+    return images
+
+
+def _values(bundle: str) -> dict[str, dict[str, str]]:
+    text = (resources.files("capi_llm.bundles") / bundle / "values.yaml").read_text()
+    return dict(yaml.safe_load(text))

@@ -1,0 +1,42 @@
+"""Names and versions of what the run builds, as kind, kubeadm, Cluster API and the product ask for it."""
+
+from __future__ import annotations
+
+from capi_llm import versions
+
+KIND = "v0.30.0"
+"""kind, and the files of its node image (https://github.com/kubernetes-sigs/kind/tree/v0.30.0)."""
+
+KUBERNETES = versions.KUBERNETES
+UPGRADE = "v1.33.13"
+"""Workload clusters begin with the first and are upgraded to the second. Both are Go module graphs here."""
+
+ETCD = {KUBERNETES: "3.5.16-0", UPGRADE: "3.5.24-0"}
+COREDNS = {KUBERNETES: "v1.11.3", UPGRADE: "v1.12.0"}
+"""The tags that each version's kubeadm asks for (`kubeadm config images list`); what is in the images is
+versions.ETCD and COREDNS_BUILT."""
+COREDNS_BUILT = "v1.12.0"
+PAUSE = "3.10"
+
+CNI_PLUGINS = "v1.7.1"
+"""As in kind's node image (https://github.com/kubernetes-sigs/kind/blob/v0.30.0/images/base/Dockerfile)."""
+LOCAL_PATH = "v0.0.30"
+"""The newest that Go's module proxy has; kind's and our bundle's images are newer."""
+
+REGISTRY = "registry.k8s.io"
+HAPROXY = "kindest/haproxy:v20230606-42a2262b"
+"""Load balancer of Cluster API's Docker provider
+(https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/test/infrastructure/docker/internal/loadbalancer/const.go)."""
+
+CAPI = versions.CLUSTER_API
+MANAGERS = {
+    "capi-core": f"{REGISTRY}/cluster-api/cluster-api-controller:{CAPI}",
+    "capi-bootstrap": f"{REGISTRY}/cluster-api/kubeadm-bootstrap-controller:{CAPI}",
+    "capi-control-plane": f"{REGISTRY}/cluster-api/kubeadm-control-plane-controller:{CAPI}",
+    "capi-docker": f"gcr.io/k8s-staging-cluster-api/capd-manager:{CAPI}",
+}
+
+
+def node(version: str) -> str:
+    """The node image's name, which the Docker provider makes from the Kubernetes version too."""
+    return f"kindest/node:{version}"
