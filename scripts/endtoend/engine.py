@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 INSIDE = "E2E_NAMESPACES"
-# The shell takes over what loses its parent; without it such processes would stay as zombies.
+# Folder /run is new there: Docker's usual socket leads to the run's own engine. The shell takes over
+# what loses its parent; without it such processes would stay as zombies.
 _ISOLATE = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]
-_SHELL = ["bash", "-c", 'ip link set lo up; "$@" & wait $!', "e2e"]
+_SHELL = ["bash", "-c", 'ip link set lo up && mount -t tmpfs e2e /run && { "$@" & wait $!; }', "e2e"]
+SOCKET = Path("/run/docker.sock")
 CGROUP = "/capi-llm-e2e"
 # What Cluster API's book asks for where several clusters run on one machine
 # (https://github.com/kubernetes-sigs/cluster-api/blob/v1.10.7/docs/book/src/user/troubleshooting.md).
@@ -38,15 +40,9 @@ class Engine:
 
     def __init__(self, folder: Path, runtime: Path) -> None:
         self.folder = folder
-        self.socket = folder / "docker.sock"
         self.log = folder / "dockerd.log"
         self._runtime = runtime
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What clients of it run with."""
-        return dict(os.environ) | {"DOCKER_HOST": f"unix://{self.socket}"}
 
     def start(self) -> float:
         """Start it and wait until it answers; returns the seconds. Raises RuntimeError with its log."""
@@ -55,7 +51,7 @@ class Engine:
             "data-root": str(self.folder / "data"),
             "exec-root": str(self.folder / "exec"),
             "pidfile": str(self.folder / "docker.pid"),
-            "hosts": [f"unix://{self.socket}"],
+            "hosts": [f"unix://{SOCKET}"],
             "runtimes": {"fewer": {"path": str(self._runtime)}},
             "default-runtime": "fewer",
             "storage-driver": "overlay2",
@@ -87,7 +83,6 @@ class Engine:
         """Run docker on it; the answer has its output."""
         done = subprocess.run(
             ["docker", *arguments],
-            env=self.environment,
             text=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,

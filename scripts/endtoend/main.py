@@ -64,7 +64,7 @@ def _inside(options: argparse.Namespace) -> int:
         say(f"a Docker engine of our own with {len(ready.archives)} archives of images is up")
         if options.what == "engine":
             tools = os.pathsep.join({str(ready.kind.parent), str(ready.kubectl.parent)})
-            environment = docker.environment | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+            environment = os.environ | {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
             return subprocess.run(options.command or ["bash"], env=environment).returncode
         from endtoend import scenario
 
