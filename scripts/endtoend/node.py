@@ -1,4 +1,4 @@
-"""The node image: Debian, kind's own files of its base image, Kubernetes, and the images that it starts with."""
+"""The node image: Debian, kind's own files of its base image, Kubernetes, and images to start with."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ systemctl mask systemd-binfmt.service
 mkdir -p /etc/kubernetes/manifests /opt/cni/bin /usr/local/sbin /LICENSES
 rm -rf /usr/lib/cni && ln -s /opt/cni/bin /usr/lib/cni
 for name in containerd containerd-shim-runc-v2 ctr; do ln -sf /usr/bin/$name /usr/local/bin/$name; done
-ctr oci spec | jq '.hooks.createContainer[.hooks.createContainer | length] |= . + {"path": "/kind/bin/mount-product-files.sh"}' \
+ctr oci spec | jq '.hooks.createContainer += [{"path": "/kind/bin/mount-product-files.sh"}]' \
   | jq 'del(.process.rlimits)' >/etc/containerd/cri-base.json
 rm -rf /var/lib/apt/lists /var/cache/apt /var/log/*.log
 """

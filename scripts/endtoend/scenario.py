@@ -1,0 +1,97 @@
+"""What is run, in which order, and what is reported of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from endtoend import breaking, journey, names
+from endtoend.engine import Engine
+from endtoend.images import Ready
+from endtoend.run import Run
+
+RESULTS = Path(__file__).resolve().parent.parent.parent / "docs/results/e2e.json"
+JOURNEY: dict[str, Callable[[Run], None]] = {
+    "bootstrap": journey.bootstrap,
+    "new-cluster": journey.new_cluster,
+    "apps": journey.apps,
+    "portforward": journey.portforward,
+    "scale": journey.scale,
+    "health-check": journey.health_check,
+    "upgrade": journey.upgrade,
+    "restart": journey.restart,
+    "delete-cluster": journey.delete,
+    "destroy": journey.destroy,
+}
+BREAKING = ("sequential", "restart-within", "kills")
+PARTS = (*JOURNEY, *BREAKING)
+
+
+def run(
+    docker: Engine,
+    ready: Ready,
+    timings: dict[str, float],
+    options: argparse.Namespace,
+    say: Callable[[str], None],
+) -> int:
+    """Run the parts of ``options``; prints a table on stderr and JSON on stdout. 1 if anything was wrong."""
+    chosen = [name for name in options.only.split(",") if name] or list(PARTS)
+    if options.without_upgrade and "upgrade" in chosen:
+        chosen.remove("upgrade")
+    began = time.monotonic()
+    current = Run(docker, ready, say)
+    current.results["images"] = {name: round(value, 1) for name, value in timings.items()}
+    for name, part in JOURNEY.items():
+        if name in chosen:
+            part(current)
+    usual = float(current.results.get("bootstrap", {}).get("command", 60))
+    seed = options.seed if options.seed is not None else random.randrange(10**6)
+    if "sequential" in chosen:
+        breaking.sequential(current)
+    if "restart-within" in chosen:
+        breaking.restart_within(current, usual)
+    if "kills" in chosen:
+        breaking.kills(current, options.kills, seed, usual)
+    wrong = [name for name, seen in current.results.items() if "wrong" in seen]
+    about = {
+        "cores": os.cpu_count(),
+        "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "load": os.getloadavg(),
+        "python": platform.python_version(),
+        "engine": docker.docker("version", "--format", "{{.Server.Version}}").stdout.strip(),
+        "kubernetes": [names.KUBERNETES, names.UPGRADE],
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "wrong": wrong,
+        "parts": current.results,
+    }
+    text = json.dumps(about, indent=1, ensure_ascii=False)
+    print(text)
+    print(table(current.results), file=sys.stderr)
+    if options.record:
+        RESULTS.write_text(text + "\n")
+    return 1 if wrong else 0
+
+
+def table(results: dict[str, dict[str, Any]]) -> str:
+    """One line for each part: its seconds, and those of the commands in it."""
+    lines = []
+    for name, seen in results.items():
+        numbers = [
+            f"{key} {value} s" for key, value in seen.items() if isinstance(value, float) and key != "seconds"
+        ]
+        counts = [f"{key} {value}" for key, value in seen.items() if isinstance(value, int)]
+        end = (
+            "WRONG: " + str(seen["wrong"]).splitlines()[0]
+            if "wrong" in seen
+            else ", ".join([*numbers, *counts])
+        )
+        lines.append(f"{name:32} {seen.get('seconds', ''):>8}  {end}")
+    return "\n".join(lines)
