@@ -1,4 +1,4 @@
-"""The bootstrap is killed and its engine restarted under it; and beside it the same steps as a plain script."""
+"""The bootstrap is killed, its engine restarted under it; and the same steps as a plain script beside it."""
 
 from __future__ import annotations
 

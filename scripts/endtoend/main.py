@@ -31,8 +31,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10, help="`run`: how often the bootstrap is killed [10]")
     parser.add_argument("--seed", type=int, help="`run`: of the moments of kills")
     parser.add_argument("--record", action="store_true", help="`run`: write docs/results/e2e.json")
-    parser.add_argument("command", nargs="*", help="`engine`: what to run beside it, after --")
-    options = parser.parse_args()
+    own, command = _split(sys.argv[1:])
+    options = parser.parse_args(own)
+    options.command = command
     if engine.INSIDE in os.environ:
         return _inside(options)
     missing = [name for name in NEEDED if shutil.which(name) is None]
@@ -71,6 +72,12 @@ def _inside(options: argparse.Namespace) -> int:
         from endtoend import scenario
 
         return scenario.run(docker, ready, timings, options, say)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What stands before the first ``--``, and what after it."""
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:place], arguments[place + 1 :]
 
 
 def _plain(value: object) -> object:
