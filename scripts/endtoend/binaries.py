@@ -6,6 +6,7 @@ those of the sandbox are changed to listen on loopback only.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 from capi_llm import versions
 from capi_llm.tools import toolchain
 from capi_llm.tools.attempts import Progress
-from capi_llm.tools.parts import SANDBOX, Graph, Part, Source
+from capi_llm.tools.parts import SANDBOX, Change, Graph, Part, Source
 from capi_llm.tools.prepare import prepare
 from endtoend import names
 
@@ -34,6 +35,15 @@ NODE = (*KUBERNETES, "kubectl")
 CNI = {"host-local": "ipam", "loopback": "main", "ptp": "main", "portmap": "meta"}
 
 
+_KUBEADM = Change(
+    "k8s.io/kubernetes",
+    "cmd/kubeadm/app/preflight/checks.go",
+    "if len(testIP) == net.IPv6len {",
+    "if testIP.To4() == nil {",
+    "kubeadm 1.32 writes IPv4 addresses in brackets, which Go's net/url of today refuses; 1.33 does not",
+)
+
+
 def _stamps(version: str) -> dict[str, str]:
     major, minor, *_ = versions.parse(version)
     package = "k8s.io/component-base/version"
@@ -47,6 +57,7 @@ def _stamps(version: str) -> dict[str, str]:
 
 def _catalogue() -> dict[str, Part]:
     current = Graph("kubernetes-1.32", GO / "kubernetes-1.32", SANDBOX.stamps)
+    kubeadm = dataclasses.replace(current, name="kubeadm-1.32", changes=(_KUBEADM,))
     newer = Graph("kubernetes-1.33", GO / "kubernetes-1.33", _stamps(names.UPGRADE))
     coredns, cni = (Graph(name, GO / name) for name in ("coredns", "cni"))
     kind, local_path = (Graph(name, GO / name) for name in ("kind", "local-path"))
@@ -75,6 +86,7 @@ def _catalogue() -> dict[str, Part]:
         rows += [
             (kubernetes(name, version), version, graph, "k8s.io/kubernetes", f"cmd/{name}") for name in NODE
         ]
+    rows = [(*row[:2], kubeadm, *row[3:]) if row[0] == "kubeadm" else row for row in rows]
     return {
         name: Part(name, version, {}, {name: Source(graph, module, path)})
         for name, version, graph, module, path in rows

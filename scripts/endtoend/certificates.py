@@ -40,7 +40,7 @@ def main() -> None:
         text = re.sub(r"\$\{\w+:=([^}]*)\}", r"\1", text)
         text = re.sub(r"gcr\.io/k8s-staging-cluster-api/[\w-]+:main", names.MANAGERS[manager], text)
         text = text.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")  # as in the releases
-        objects = [item for item in yaml.safe_load_all(text) if item]
+        objects = [item for item in yaml.load_all(text, Loader=yaml.CSafeLoader) if item]
         ((service, namespace),) = {
             (item["metadata"]["name"], item["metadata"]["namespace"])
             for item in objects
@@ -51,7 +51,7 @@ def main() -> None:
         objects.append(_serving(folder, service, namespace, secret))
         for item in objects:
             _trust(item, (folder / "ca.crt").read_bytes())
-        (folder / f"{file}.yaml").write_text(yaml.safe_dump_all(objects))
+        (folder / f"{file}.yaml").write_text(yaml.dump_all(objects, Dumper=yaml.CSafeDumper))
 
 
 def _serving(folder: Path, service: str, namespace: str, secret: str) -> dict[str, object]:

@@ -36,8 +36,8 @@ rm -f /lib/systemd/system/multi-user.target.wants/* /etc/systemd/system/*.wants/
   /lib/systemd/system/sockets.target.wants/*initctl* /lib/systemd/system/basic.target.wants/*
 echo ReadKMsg=no >>/etc/systemd/journald.conf
 ln -sf /lib/systemd/systemd /sbin/init
-systemctl enable kubelet.service containerd.service undo-mount-hacks.service
-systemctl mask systemd-binfmt.service
+systemctl --quiet enable kubelet.service containerd.service undo-mount-hacks.service
+systemctl --quiet mask systemd-binfmt.service
 mkdir -p /etc/kubernetes/manifests /opt/cni/bin /usr/local/sbin /LICENSES
 rm -rf /usr/lib/cni && ln -s /opt/cni/bin /usr/lib/cni
 for name in containerd containerd-shim-runc-v2 ctr; do ln -sf /usr/bin/$name /usr/local/bin/$name; done

@@ -3,7 +3,11 @@
 // A container engine asks for every capability of the kernel for a privileged container, and
 // runc fails where the caller lacks one ("unable to apply caps"). Here those that the caller
 // lacks are taken out of config.json (create, run) and of the process file (exec), and so are
-// resource limits above the caller's own. Everything else goes to runc as it came.
+// resource limits above the caller's own.
+//
+// An engine in a network namespace of its own sets ip_forward there, but new namespaces take it
+// from the machine's first one; kubeadm asks for it. So containers with a network namespace of
+// their own get it here. Everything else goes to runc as it came.
 package main
 
 import (
@@ -65,11 +69,31 @@ func adapt(args []string) error {
 		return change(process, func(document map[string]any) map[string]any { return document })
 	case command == "create" || command == "run":
 		return change(filepath.Join(bundle, "config.json"), func(document map[string]any) map[string]any {
+			forward(document)
 			inner, _ := document["process"].(map[string]any)
 			return inner
 		})
 	}
 	return nil
+}
+
+func forward(document map[string]any) {
+	linux, _ := document["linux"].(map[string]any)
+	namespaces, _ := linux["namespaces"].([]any)
+	for _, item := range namespaces {
+		namespace := item.(map[string]any)
+		if namespace["type"] != "network" || namespace["path"] != nil {
+			continue
+		}
+		sysctl, _ := linux["sysctl"].(map[string]any)
+		if sysctl == nil {
+			sysctl = map[string]any{}
+		}
+		if sysctl["net.ipv4.ip_forward"] == nil {
+			sysctl["net.ipv4.ip_forward"] = "1"
+		}
+		linux["sysctl"] = sysctl
+	}
 }
 
 func change(path string, process func(map[string]any) map[string]any) error {

@@ -1,0 +1,95 @@
+"""Images of the end-to-end run: the same input gives the same bytes, and what is written can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def endtoend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+
+
+@pytest.mark.usefixtures("endtoend")
+class TestArchive:
+    def test_layers_of_the_same_files_are_the_same_bytes(self, tmp_path: Path) -> None:
+        from endtoend import archive
+
+        program = tmp_path / "program"
+        program.write_bytes(b"\x7fELF")
+        layers = []
+        for name in ("first.tar", "second.tar"):
+            program.touch()
+            files = {"/usr/local/bin/program": program, "/etc/some.conf": "text\n"}
+            layers.append(archive.layer(tmp_path / name, files, {"/usr/local/bin/other": "program"}))
+        assert layers[0].digest == layers[1].digest
+        with tarfile.open(layers[0].tar) as tar:
+            modes = {entry.name: entry.mode for entry in tar}
+        assert modes["usr/local/bin/program"] == 0o755
+        assert modes["etc/some.conf"] == 0o644
+        assert "usr/local/bin/other" in modes
+
+    def test_an_image_is_what_docker_load_reads(self, tmp_path: Path) -> None:
+        from endtoend import archive
+
+        shared = archive.layer(tmp_path / "shared.tar", {"/shared": "1"})
+        own = archive.layer(tmp_path / "own.tar", {"/own": "2"})
+        images = [
+            archive.Image(["example/one:v1"], [shared], ["/shared"], {"PORT": "80"}, user="65532"),
+            archive.Image(["example/two:v1"], [shared, own], ["/own"], stop_signal="SIGRTMIN+3"),
+        ]
+        with tarfile.open(archive.save(images, tmp_path / "saved.tar")) as tar:
+            names = tar.getnames()
+            texts = {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]
+        manifest = json.loads(texts["manifest.json"])
+        assert [item["RepoTags"] for item in manifest] == [["example/one:v1"], ["example/two:v1"]]
+        assert len([name for name in names if name.endswith("layer.tar")]) == 2  # the shared one once
+        for item in manifest:
+            config = json.loads(texts[item["Config"]])
+            digests = [f"sha256:{hashlib.sha256(texts[path]).hexdigest()}" for path in item["Layers"]]
+            assert config["rootfs"]["diff_ids"] == digests
+        first, second = (json.loads(texts[item["Config"]])["config"] for item in manifest)
+        assert first["User"] == "65532"
+        assert "PORT=80" in first["Env"]
+        assert second["StopSignal"] == "SIGRTMIN+3"
+
+
+@pytest.mark.usefixtures("endtoend")
+def test_every_part_of_the_run_can_be_built() -> None:
+    """Its module graphs are there, and pin what the catalogue builds."""
+    from endtoend import binaries
+
+    for part in binaries.CATALOGUE.values():
+        (source,) = part.sources.values()
+        texts = source.graph.texts()
+        assert f"{source.module} v" in texts["go.mod"], part.name
+        assert source.module in texts["go.sum"]
+        assert source.package in texts["go.mod"], f"{part.name} is no tool of {source.graph.name}"
+
+
+@pytest.mark.usefixtures("endtoend")
+def test_a_node_takes_requests_while_it_is_ready_and_not_cordoned() -> None:
+    from endtoend.traffic import _address
+
+    def node(ready: str, **spec: bool) -> dict[str, object]:
+        return {
+            "spec": spec,
+            "status": {
+                "conditions": [{"type": "Ready", "status": ready}],
+                "addresses": [
+                    {"type": "Hostname", "address": "a"},
+                    {"type": "InternalIP", "address": "10.0.0.1"},
+                ],
+            },
+        }
+
+    assert _address(node("True")) == "10.0.0.1"
+    assert _address(node("False")) == ""
+    assert _address(node("True", unschedulable=True)) == ""
