@@ -16,7 +16,9 @@ from pathlib import Path
 from capi_llm import versions
 from capi_llm.tools import toolchain
 from capi_llm.tools.attempts import Progress
-from capi_llm.tools.parts import SANDBOX, Change, Graph, Part, Source
+from capi_llm.tools.catalogue import CATALOGUE as PRODUCT
+from capi_llm.tools.catalogue import SANDBOX
+from capi_llm.tools.parts import Change, Graph, Part, Source
 from capi_llm.tools.prepare import prepare
 from endtoend import names
 
@@ -59,8 +61,7 @@ def _catalogue() -> dict[str, Part]:
     current = Graph("kubernetes-1.32", GO / "kubernetes-1.32", SANDBOX.stamps)
     kubeadm = dataclasses.replace(current, name="kubeadm-1.32", changes=(_KUBEADM,))
     newer = Graph("kubernetes-1.33", GO / "kubernetes-1.33", _stamps(names.UPGRADE))
-    coredns, cni = (Graph(name, GO / name) for name in ("coredns", "cni"))
-    kind, local_path = (Graph(name, GO / name) for name in ("kind", "local-path"))
+    coredns, cni, local_path = (Graph(name, GO / name) for name in ("coredns", "cni", "local-path"))
     capi, capd = "sigs.k8s.io/cluster-api", "sigs.k8s.io/cluster-api/test"
     rows: list[tuple[str, str, Graph, str, str]] = [
         ("etcd", versions.ETCD, current, "go.etcd.io/etcd/server/v3", ""),
@@ -69,7 +70,6 @@ def _catalogue() -> dict[str, Part]:
         ("capi-control-plane", names.CAPI, current, capi, "controlplane/kubeadm"),
         ("capi-docker", names.CAPI, current, capd, "infrastructure/docker"),
         ("coredns", names.COREDNS_BUILT, coredns, "github.com/coredns/coredns", ""),
-        ("kind", names.KIND, kind, "sigs.k8s.io/kind", ""),
         (
             "local-path-provisioner",
             names.LOCAL_PATH,
@@ -104,6 +104,17 @@ CATALOGUE = _catalogue()
 def build(wanted: Iterable[str], cache: Path, progress: Progress) -> Mapping[str, Path]:
     """Have the executables ``wanted`` of the catalogue; returns where each is."""
     return prepare(list(wanted), cache_dir=cache, catalogue=CATALOGUE, sources=("build",), progress=progress)
+
+
+def product(cache: Path, progress: Progress) -> Mapping[str, Path]:
+    """Have what a plane of kind `kind` brings, in the product's own cache: there is no network later."""
+    return prepare(["kind", "kubectl", "helm", "capi-components"], cache_dir=cache, progress=progress)
+
+
+def kind_module() -> Source:
+    """kind's module, which has the files of its node image."""
+    (source,) = PRODUCT["kind"].sources.values()
+    return source
 
 
 def programs(cache: Path, say: Callable[[str], None]) -> Mapping[str, Path]:

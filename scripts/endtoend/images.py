@@ -88,10 +88,11 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
             pool.submit(rootfs.debian, name, packages, cache, say)
             for name, packages in (("node", rootfs.NODE), ("network", rootfs.NETWORK))
         ]
+        product = binaries.product(cache.parent, progress)
         built = binaries.build(wanted, cache, progress)
         programs = binaries.programs(cache, say)
         on_node, network = (item.result() for item in bases)
-    kind = module(binaries.CATALOGUE["kind"], cache)
+    kind = module(binaries.kind_module(), cache)
     archives = []
     for version in versions_:
         preloaded = kitchen.save(
@@ -111,12 +112,11 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
     ]
     archives.append(kitchen.save("managers", managers))
     archives.append(kitchen.save("apps", _apps(kitchen, programs, network, built)))
-    return Ready(archives, built["kind"], built["kubectl"], programs["runtime"])
+    return Ready(archives, product["kind"], product["kubectl"], programs["runtime"])
 
 
-def module(part: binaries.Part, cache: Path) -> Path:
-    """The folder of a part's module, which its build has fetched."""
-    (source,) = part.sources.values()
+def module(source: binaries.Source, cache: Path) -> Path:
+    """The folder of a module, which is fetched if it is not here."""
     command = ["go", "mod", "download", "-json", source.module]
     folder = archive.clear(cache / "module")
     for name, text in source.graph.texts().items():

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from capi_llm import versions
 
-KIND = "v0.30.0"
-"""kind, and the files of its node image (https://github.com/kubernetes-sigs/kind/tree/v0.30.0)."""
-
 KUBERNETES = versions.KUBERNETES
 UPGRADE = "v1.33.13"
 """Workload clusters begin with the first and are upgraded to the second. Both are Go module graphs here."""
