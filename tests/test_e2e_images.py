@@ -93,3 +93,21 @@ def test_a_node_takes_requests_while_it_is_ready_and_not_cordoned() -> None:
     assert _address(node("True")) == "10.0.0.1"
     assert _address(node("False")) == ""
     assert _address(node("True", unschedulable=True)) == ""
+
+
+@pytest.mark.usefixtures("endtoend")
+def test_only_older_files_of_the_same_name_are_swept(tmp_path: Path) -> None:
+    from endtoend import archive
+
+    new, old = "node-v1.32.2-0123456789abcdef", "node-v1.32.2-fedcba9876543210"
+    others = ["node-v1.33.13-fedcba9876543210.tar", "haproxy-fedcba9876543210.tar", "other.tar"]
+    twin = "node-v1.32.2-00000000ffffffff"
+    for name in (f"{twin}.tar", f"{new}.tar", f"{new}.sha256", f"{old}.tar", f"{old}.sha256", *others):
+        (tmp_path / name).touch()
+    archive.sweep(tmp_path, [tmp_path / f"{new}.tar", tmp_path / f"{twin}.tar"])
+    assert {item.name for item in tmp_path.iterdir()} == {
+        f"{twin}.tar",
+        f"{new}.tar",
+        f"{new}.sha256",
+        *others,
+    }

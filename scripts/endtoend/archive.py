@@ -142,6 +142,15 @@ def save(images: Iterable[Image], to: Path) -> Path:
     return to
 
 
+def sweep(folder: Path, used: Iterable[Path]) -> None:
+    """Remove from ``folder`` what earlier runs have left of files called like ``used`` but for their key."""
+    stems = {file.stem for file in used}
+    for name in {stem.rpartition("-")[0] for stem in stems}:
+        for old in folder.glob(f"{name}-????????????????.*"):
+            if old.stem not in stems:
+                old.unlink()
+
+
 def clear(folder: Path) -> Path:
     """An empty folder at ``folder``."""
     if folder.exists():

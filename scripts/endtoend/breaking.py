@@ -60,7 +60,6 @@ def sequential(run: Run) -> None:
     with run.part("sequential script") as seen:
         parts = prepare.find(["capi-components"], cache_dir=load().cache)
         definition = run.folder / "class.yaml"
-        run.folder.mkdir(exist_ok=True)
         definition.write_text(
             (resources.files("capi_llm.clusterclasses") / "docker-llm/class.yaml").read_text()
         )

@@ -54,6 +54,7 @@ class Kitchen:
         self.cache = cache
         self.progress = progress
         self.say = say
+        self.used: list[Path] = []
 
     def layer(
         self, name: str, files: Mapping[str, Path | str], links: Mapping[str, str] | None = None
@@ -62,6 +63,7 @@ class Kitchen:
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         tar = self.cache / "layers" / f"{name}-{key}.tar"
         tar.parent.mkdir(parents=True, exist_ok=True)
+        self.used.append(tar)
         return Layer(tar) if tar.is_file() else archive.layer(tar, files, links)
 
     def save(self, name: str, images: Sequence[Image]) -> Path:
@@ -69,6 +71,7 @@ class Kitchen:
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         to = self.cache / "images" / f"{name}-{key}.tar"
         to.parent.mkdir(parents=True, exist_ok=True)
+        self.used.append(to)
         return to if to.is_file() else archive.save(images, to)
 
     def single(self, name: str, executable: Path, *image_names: str, user: str = "", at: str = _BIN) -> Image:
@@ -92,6 +95,7 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
         built = binaries.build(wanted, cache, progress)
         programs = binaries.programs(cache, say)
         on_node, network = (item.result() for item in bases)
+    kitchen.used += [on_node.tar, network.tar]
     kind = module(binaries.kind_module(), cache)
     archives = []
     for version in versions_:
@@ -104,6 +108,7 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
         executables |= {name: built[name] for name in binaries.CNI}
         image = node.image(version, on_node, kind, executables, preloaded, cache, say)
         archives.append(kitchen.save(f"node-{version}", [image]))
+        kitchen.used += [item.tar for item in image.layers]
     archives.append(kitchen.save("haproxy", [_haproxy(kitchen, network)]))
     # The Docker provider opens the engine's socket, the others run as nobody, as upstream's images do.
     managers = [
@@ -112,6 +117,8 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
     ]
     archives.append(kitchen.save("managers", managers))
     archives.append(kitchen.save("apps", _apps(kitchen, programs, network, built)))
+    for folder in ("rootfs", "layers", "images"):
+        archive.sweep(cache / folder, kitchen.used)
     return Ready(archives, product["kind"], product["kubectl"], programs["runtime"])
 
 
@@ -173,26 +180,35 @@ def _apps(
     kitchen: Kitchen, programs: Mapping[str, Path], network: Layer, built: Mapping[str, Path]
 ) -> list[Image]:
     """Stand-ins under the names of the bundles' images, and local-path-storage's own two."""
-    standin = kitchen.layer(
-        "standin", {f"{_BIN}/standin": programs["standin"]}, {f"{_BIN}/ollama": "standin"}
-    )
+    links = {f"{_BIN}/ollama": "standin", "/bin/sh": f"{_BIN}/busybox"}
+    standin = kitchen.layer("standin", {f"{_BIN}/standin": programs["standin"]}, links)
+    shell = kitchen.layer("busybox", {f"{_BIN}/busybox": rootfs.busybox(network)})
     images = []
     for bundle, port in STANDINS.items():
-        image = _values(bundle)["image"]
-        name = f"{image['repository']}:{image['tag']}"
-        images.append(Image([name], [network, standin], [f"{_BIN}/standin"], {"PORT": port}))
-    storage = _values("local-path-storage")
-    provisioner = kitchen.layer(
-        "local-path", {f"{_BIN}/local-path-provisioner": built["local-path-provisioner"]}
-    )
-    for key, layers in (("image", [network, provisioner]), ("helperImage", [network])):
-        name = f"{storage[key]['repository']}:{storage[key]['tag']}"
-        images.append(
-            Image([name], layers, [f"{_BIN}/local-path-provisioner"] if key == "image" else ["/bin/sh"])
-        )
-    return images
+        images.append(Image([app(bundle)], [shell, standin], [f"{_BIN}/standin"], {"PORT": port}))
+    tools = {f"/bin/{name}": f"{_BIN}/busybox" for name in ("sh", "mkdir", "rm", "chmod")}
+    provisioner = "local-path-provisioner"
+    return [
+        *images,
+        kitchen.single(provisioner, built[provisioner], app("local-path-storage")),
+        Image(
+            [app("local-path-storage", "helperImage")],
+            [shell, kitchen.layer("tools", {}, tools)],
+            ["/bin/sh"],
+        ),
+    ]
 
 
-def _values(bundle: str) -> dict[str, dict[str, str]]:
+def app(bundle: str, key: str = "image") -> str:
+    """The name of a bundle's image."""
     text = (resources.files("capi_llm.bundles") / bundle / "values.yaml").read_text()
-    return dict(yaml.safe_load(text))
+    image = yaml.safe_load(text)[key]
+    return f"{image['repository']}:{image['tag']}".removeprefix("docker.io/").removeprefix("library/")
+
+
+APPS = (
+    *((bundle, "image") for bundle in STANDINS),
+    ("local-path-storage", "image"),
+    ("local-path-storage", "helperImage"),
+)
+"""The images of apps, by bundle and key of its values."""

@@ -14,10 +14,7 @@ CLUSTER = "demo"
 BOOTSTRAP = (
     "bootstrap", "--plane", "kind", "--without-rancher", "--webhook-certs", "self", "--delivery", "direct",
 )  # fmt: skip
-NEW = (
-    "new-cluster", CLUSTER, "--class", "docker-llm-clusterclass", "--version", names.KUBERNETES,
-    "--set", "cni=kindnet", "--workers",
-)  # fmt: skip
+NEW = ("new-cluster", CLUSTER, "--workers")
 APPS = ("ollama", "litellm", "openwebui")
 
 

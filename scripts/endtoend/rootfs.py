@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,8 +20,23 @@ NODE = (
     *("systemd", "dbus", "conntrack", "iptables", "nftables", "iproute2", "ethtool", "util-linux", "mount"),
     *("kmod", "libseccomp2", "bash", "ca-certificates", "curl", "jq", "procps", "containerd", "runc"),
 )
-NETWORK = ("bash", "iptables", "nftables", "iproute2", "conntrack", "kmod", "haproxy", "procps")
-"""Beneath the images that call such tools: kube-proxy, the load balancer, the network daemon, stand-ins."""
+NETWORK = (
+    *("bash", "iptables", "nftables", "iproute2", "conntrack", "kmod", "haproxy", "procps"),
+    "busybox-static",
+)
+"""Beneath the images that call such tools: kube-proxy, the load balancer, the network daemon."""
+
+
+def busybox(rootfs: Layer) -> Path:
+    """The one program that is a whole small system, out of a root file system."""
+    program = rootfs.tar.with_suffix(".busybox")
+    if not program.is_file():
+        with tarfile.open(rootfs.tar) as tar:
+            found = next(item for item in tar if item.name.endswith("/bin/busybox"))
+            file = tar.extractfile(found)
+            assert file is not None
+            program.write_bytes(file.read())
+    return program
 
 
 def debian(name: str, packages: Sequence[str], cache: Path, say: Callable[[str], None]) -> Layer:

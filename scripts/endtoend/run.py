@@ -14,8 +14,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from endtoend import images, names
 from endtoend.engine import Engine
 from endtoend.images import Ready
+
+SETTINGS: dict[str, Any] = {
+    "apiVersion": "capi-llm.dev/v1alpha1",
+    "kind": "Settings",
+    "management": {"nodeImage": names.node(names.KUBERNETES)},
+    "cluster": {
+        "class": "docker-llm-clusterclass",
+        "version": names.KUBERNETES,
+        "variables": {"cni": "kindnet", "preLoadImages": [images.app(*item) for item in images.APPS]},
+    },
+    "apps": {
+        "wanted": ["local-path-storage", "ollama", "litellm-config", "litellm", "openwebui"],
+        "values": {
+            app: {"resources": {"requests": {"cpu": "50m", "memory": "32Mi"}}} for app in images.STANDINS
+        },
+    },
+}
+"""What a user without a registry would write into capi-llm.yaml; stand-ins ask for less than the programs."""
+SETTINGS["apps"]["values"]["ollama"]["serving"] = "deployment"
 
 CAPI_LLM = (sys.executable, "-m", "capi_llm")
 LONGEST = 1800
@@ -47,6 +69,10 @@ class Run:
     say: Callable[[str], None]
     results: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.folder.mkdir()
+        (self.folder / "capi-llm.yaml").write_text(yaml.safe_dump(SETTINGS))
+
     @property
     def folder(self) -> Path:
         return self.engine.folder / "home"
@@ -66,7 +92,6 @@ class Run:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command of the product."""
-        self.folder.mkdir(exist_ok=True)
         return subprocess.Popen(
             [*CAPI_LLM, *arguments], env=self.environment, cwd=self.folder, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
