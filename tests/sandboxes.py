@@ -41,6 +41,7 @@ class Sandbox:
             "CAPI_LLM_CACHE": str(self.settings.cache),
             "CAPI_LLM_KUBECONFIGS": str(self.settings.kubeconfigs),
             "CAPI_LLM_PLANE": self.name,
+            "CAPI_LLM_PLANE_KIND": "sandbox",
         }
 
     def cli(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -61,7 +62,11 @@ def own_settings() -> Iterator[Settings]:
     folder = Path(tempfile.mkdtemp(prefix="capi-llm-"))
     try:
         found = replace(
-            Settings.from_environment(), state=folder / "state", kubeconfigs=folder / "kubeconfigs", plane=""
+            Settings.from_environment(),
+            state=folder / "state",
+            kubeconfigs=folder / "kubeconfigs",
+            plane="",
+            kind="sandbox",  # also where Docker answers
         )
         executables.bring(found)
         try:

@@ -22,7 +22,7 @@ def measure(place: Place) -> Findings:
             "CAPI_LLM_PLANE": "bench",
         }
         place.say("making a sandbox and a cluster")
-        commands = {"bootstrap": run([CAPI_LLM, "bootstrap"], env=env)}
+        commands = {"bootstrap": run([CAPI_LLM, "bootstrap", "--plane", "sandbox"], env=env)}
         with running(settings, "bench") as sandbox:
             empty = resident(sandbox)
             for words in (

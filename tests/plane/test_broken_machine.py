@@ -105,6 +105,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
         "CAPI_LLM_STATE": str(settings.state),
         "CAPI_LLM_CACHE": str(settings.cache),
         "CAPI_LLM_KUBECONFIGS": str(settings.kubeconfigs),
+        "CAPI_LLM_PLANE_KIND": "sandbox",
         **more,
     }
 

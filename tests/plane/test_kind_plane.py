@@ -154,6 +154,14 @@ def test_a_plane_is_made_kept_brought_back_and_destroyed(place: Place, control_p
         acted = ("start", "rm", "pull", "save", "cp", "create")
         assert not [call for call in place.machine.calls[calls:] if call.split()[1] in acted]
 
+        # The plane's file was lost: the cluster is known by its word.
+        Identities(place.settings.state).path("kind").unlink()
+        uid = control_plane_uid(control_plane)
+        again = place.bootstrap()
+        assert again["management-cluster"] == "done"  # its identity is recorded anew
+        assert place.identity().uid == uid
+        assert len([call for call in place.machine.calls if call.startswith("kind create")]) == 1
+
         # Docker was restarted, and the node did not come back by itself.
         with place.machine.state() as state:
             state["containers"][NODE]["State"]["Status"] = "exited"
@@ -169,6 +177,11 @@ def test_a_plane_is_made_kept_brought_back_and_destroyed(place: Place, control_p
         assert state["containers"] == {}
     assert not kubeconfig.exists()
     assert Identities(place.settings.state).names() == []
+
+
+def control_plane_uid(control_plane: ControlPlane) -> str:
+    with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+        return api.uid()
 
 
 def test_a_half_made_cluster_is_made_again(place: Place, control_plane: ControlPlane) -> None:

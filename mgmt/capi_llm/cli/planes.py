@@ -215,11 +215,18 @@ def destroy(state: State, yes: bool) -> None:
 
     settings = state.settings
     stage.clean(settings)
-    name = plane.to_destroy(settings, Identities(settings.state), state.plane).name
-    confirm(state, f"Destroy plane {name!r} and every cluster on it?", yes=yes)
+    found = plane.to_destroy(settings, Identities(settings.state), state.plane)
+    name = found.name
+    what = "Forget" if found.kind == "existing" else "Destroy"
+    rest = "" if found.kind == "existing" else " and every cluster on it"
+    confirm(state, f"{what} plane {name!r}{rest}?", yes=yes)
     with state.console.drawing() as drawing:
         plane.destroy(settings, name=name, report=StepReport(state.console, drawing))
-    state.console.say(f"Plane {name!r} is gone: no process, port or file of it is left.")
+    left = "process, port" if found.kind == "sandbox" else "container"
+    if found.kind == "existing":
+        state.console.say(f"Plane {name!r} is forgotten; its cluster was not touched.")
+    else:
+        state.console.say(f"Plane {name!r} is gone: no {left} or file of it is left.")
 
 
 @click.group()

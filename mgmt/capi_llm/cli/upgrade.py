@@ -46,8 +46,13 @@ def upgrade_cluster(
     The control plane goes first, then the pools. One minor version at a time, and never
     back. Run again, it goes on waiting; where all is done it changes nothing.
     """
+    from dataclasses import replace
+
     from capi_llm import fields, plane
+    from capi_llm.clusters import machine_images
     from capi_llm.clusters import upgrade as upgrading
+    from capi_llm.clusters.topology import spec_of
+    from capi_llm.kube.resources import CLUSTERS, Ref
 
     version = fields.kubernetes_version(version, "--to")
     if dry_run:
@@ -69,6 +74,9 @@ def upgrade_cluster(
             for line in _lines(planned):
                 state.console.say(line)
             upgrading.ask(here.api(), planned)
+            if here.identity.kind == "kind":
+                have = spec_of(here.api().get(Ref(CLUSTERS, name, namespace)))
+                machine_images.ensure(replace(have, version=version), report=state.console.say)
             if not upgrading.start(here.api(), planned):
                 state.console.say("It is under way already; nothing was changed.")
         if wait:

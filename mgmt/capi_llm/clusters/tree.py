@@ -268,6 +268,7 @@ def _machines(machines: Iterable[Object]) -> tuple[MachineView, ...]:
             node=capi.node(obj),
             leaving=capi.leaving(obj),
             status=capi.machine(obj),
+            certificates=str((obj.get("status") or {}).get("certificatesExpiryDate") or ""),
         )
         for obj in sorted(machines, key=lambda obj: str(obj["metadata"]["name"]))
     )

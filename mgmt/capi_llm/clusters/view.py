@@ -20,6 +20,8 @@ class MachineView:
     node: str
     leaving: bool
     status: Status
+    certificates: str = ""
+    """Until when the certificates of a control-plane machine are valid, as the server writes it."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,7 @@ def nodes(cluster: ClusterView, *, versions: bool = False) -> Node:
     """
 
     def machines(views: Iterable[MachineView]) -> tuple[Node, ...]:
-        return tuple(
-            Node(f"Machine {each.name} {each.version}" if versions else f"Machine {each.name}", each.status)
-            for each in views
-        )
+        return tuple(Node(_label(each, versions=versions), each.status) for each in views)
 
     plane = cluster.control_plane
     children = [
@@ -111,6 +110,7 @@ def as_json(cluster: ClusterView) -> dict[str, Any]:
         }
         for node in cluster.beside
     ]
+    until = [each.certificates for each in cluster.control_plane.machines if each.certificates]
     return {
         "name": cluster.name,
         "namespace": cluster.namespace,
@@ -118,7 +118,8 @@ def as_json(cluster: ClusterView) -> dict[str, Any]:
         "version": cluster.version,
         "ready": cluster.status.ready,
         "phase": cluster.phase,
-        "control_plane": {"desired": plane.desired, "ready": plane.ready},
+        "control_plane": {"desired": plane.desired, "ready": plane.ready}
+        | ({"certificatesUntil": min(until)} if until else {}),
         "workers": [
             {
                 "name": pool.name,
@@ -132,6 +133,13 @@ def as_json(cluster: ClusterView) -> dict[str, Any]:
         "message": cluster.status.message,
         **({"imports": beside} if beside else {}),
     }
+
+
+def _label(machine: MachineView, *, versions: bool) -> str:
+    words = [f"Machine {machine.name}", *([machine.version] if versions else ())]
+    if machine.certificates:
+        words.append(f"(certificates until {machine.certificates[:10]})")
+    return " ".join(words)
 
 
 def _range(pool: PoolView) -> str:

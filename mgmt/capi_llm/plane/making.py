@@ -15,6 +15,7 @@ from capi_llm.sandbox.layout import layout
 from capi_llm.sandbox.supervisor import instance_of
 from capi_llm.settings import Settings, command_environment
 from capi_llm.steps import choices
+from capi_llm.steps.kind_cluster import instance_in
 
 
 class Chosen(NamedTuple):
@@ -124,9 +125,10 @@ def _new_kind(settings: Settings, name: str) -> Identity:
     return Identity(
         name=name,
         kind="kind",
-        kubeconfig=str(settings.state / "kind" / name / "kubeconfig"),
+        kubeconfig=str(folder(settings, name) / "kubeconfig"),
         context=f"kind-{wanted.cluster}",
-        instance=secrets.token_hex(8),
+        # Where only the plane file was lost, the cluster is known by its word and taken over.
+        instance=instance_in(folder(settings, name)) or secrets.token_hex(8),
         choices=wanted.as_mapping(),
     )
 

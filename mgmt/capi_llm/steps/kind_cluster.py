@@ -145,6 +145,11 @@ def config(identity: Identity, socket: str, certs: Path | None) -> dict[str, Any
     }
 
 
+def instance_in(folder: Path) -> str:
+    """The random word of the plane whose files are in ``folder``; "" where there is none."""
+    return next((path.name.removeprefix(_MARK) for path in folder.glob(f"{_MARK}*")), "")
+
+
 def mark_of(identity: Identity) -> Path:
     return folder_of(identity) / f"{_MARK}{identity.instance}"
 
