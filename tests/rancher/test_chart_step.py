@@ -333,6 +333,7 @@ def test_a_webhook_that_does_not_answer_yet_is_waited_for(
     ctx: Context, api: Api, repository: Repository, own: str
 ) -> None:
     name = f"hook-{own}.example.com"
+    rule = {"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}
     webhook = {
         "apiVersion": WEBHOOKS.api_version,
         "kind": WEBHOOKS.kind,
@@ -341,14 +342,7 @@ def test_a_webhook_that_does_not_answer_yet_is_waited_for(
             {
                 "name": name,
                 "clientConfig": {"url": "https://127.0.0.1:9/none"},
-                "rules": [
-                    {
-                        "operations": ["*"],
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "resources": ["configmaps"],
-                    }
-                ],
+                "rules": [rule],
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": own}},
                 "failurePolicy": "Fail",
                 "sideEffects": "None",

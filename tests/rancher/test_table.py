@@ -175,6 +175,7 @@ CAPI = [found.CORE, found.KUBEADM_BOOTSTRAP, found.KUBEADM_CONTROL_PLANE]
         (True, [(found.FLEET, "v0.14.1", "of Helm release cattle-fleet-system/fleet")], "without Rancher"),
         (True, [(found.RANCHER, "v2.13.8", ""), (found.RANCHER, "v2.13.8", "")], "is there 2 times"),
         (False, [(found.RANCHER, "v2.13.8", "")], "Rancher is there"),
+        (False, [(found.CORE, "", "left behind")], "nobody who works on them"),
         (False, [(found.CORE, "v1.10.7", CTL)], "is there in part"),
         (False, [(what, "v1.12.3", CTL) for what in CAPI], "core v1.12.3 is there and can not be used"),
         (False, [(what, f"v1.10.{n}", CTL) for n, what in enumerate(CAPI)], "of different versions"),
@@ -184,7 +185,7 @@ def test_what_is_there_and_can_not_stay_so(rancher: bool, things: list[Any], wor
     row = compatibility.NEWEST if rancher else compatibility.WITHOUT_RANCHER
     here: dict[str, list[Installed]] = {}
     for what, version, owner in things:
-        here.setdefault(what, []).append(installed(what, version, owner))
+        here.setdefault(what, []).append(installed(what, version, owner, runs=bool(version)))
     with pytest.raises(Refused, match=word) as caught:
         there.check(row, here)
     assert caught.value.fix

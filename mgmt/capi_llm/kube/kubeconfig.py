@@ -65,6 +65,21 @@ def server_of(path: Path) -> str:
         return ""
 
 
+def authority_of(path: Path, context: str) -> str:
+    """The authority that ``context`` trusts, as PEM; empty where the file leaves it to the system."""
+    config = yaml.safe_load(path.read_text())
+    named = {entry["name"]: entry["context"] for entry in config.get("contexts") or []}
+    wanted = (named.get(context or str(config.get("current-context"))) or {}).get("cluster")
+    for entry in config.get("clusters") or []:
+        if entry["name"] == wanted:
+            cluster = entry["cluster"]
+            if data := cluster.get("certificate-authority-data"):
+                return str(base64.b64decode(data).decode())
+            if file := cluster.get("certificate-authority"):
+                return (path.parent / str(file)).read_text()
+    return ""
+
+
 def contexts_of(path: Path) -> tuple[list[str], str]:
     """The names of the file's contexts, and of its current one. Raises BadInput where it can not be read."""
     try:

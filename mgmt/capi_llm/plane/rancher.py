@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from capi_llm import compatibility, versions
 from capi_llm.compatibility import Row
-from capi_llm.kube.resources import CONFIGMAPS, Ref
+from capi_llm.kube import kubeconfig
 from capi_llm.steps import budgets, charts, exposure, management_cluster, there
 from capi_llm.steps.address import RancherAddress
 from capi_llm.steps.chart import HelmRelease, Wanted
@@ -172,5 +173,5 @@ def _server(ctx: Context, choices: Choices) -> str:
 
 
 def _authority(ctx: Context) -> str:
-    ref = Ref(CONFIGMAPS, "kube-root-ca.crt", "kube-system")
-    return str(ctx.api().get(ref)["data"]["ca.crt"])
+    """Who signs the API server's certificate: the kubeconfig that we use trusts it."""
+    return kubeconfig.authority_of(Path(ctx.identity.kubeconfig), ctx.identity.context)

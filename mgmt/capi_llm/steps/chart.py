@@ -17,17 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from capi_llm import documents, versions
-from capi_llm.apps import evidence
+from capi_llm import versions
 from capi_llm.contract import helm as contract
-from capi_llm.contract import workloads
 from capi_llm.contract.helm import Release
 from capi_llm.errors import CommandFailed, Refused, Unavailable
 from capi_llm.kube.client import Api
-from capi_llm.kube.discovery import Discovery
 from capi_llm.kube.resources import SECRETS, Object, Ref
 from capi_llm.sandbox import executables
-from capi_llm.steps import budgets, chart_failures, found
+from capi_llm.steps import budgets, chart_failures, found, release_workloads
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
 from capi_llm.tools.helm import Chart, Program, words
@@ -36,7 +33,6 @@ from capi_llm.waiting import Status, pending, ready, until
 OWNER = f"{versions.GROUP}/installed-by"
 """Label of the releases that are ours; its value is the machine that helm ran on."""
 
-_KINDS = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet")}
 _HISTORY = 5
 _GRACE = 30.0
 _AGAIN = 3.0
@@ -98,7 +94,7 @@ class HelmRelease(Step):
             return _foreign(ctx, wanted, release)
         if (why := self._wrong(wanted, release)) is not None:
             return why
-        status = _workloads(ctx, release)
+        status = release_workloads.status(ctx.api(), release)
         if status.ready and release.version != wanted.chart.version:
             return ready(_other_version(release.version, wanted.chart.version))
         return status
@@ -109,7 +105,7 @@ class HelmRelease(Step):
         if release is not None:
             if OWNER not in release.labels:
                 return
-            if self._wrong(wanted, release) is None and not _absent(ctx.api(), release):
+            if self._wrong(wanted, release) is None and not release_workloads.absent(ctx.api(), release):
                 return  # it is only to become ready
             self._clear(ctx, release)
         self._install(ctx, wanted)
@@ -205,6 +201,8 @@ def _of_others(ctx: Context, wanted: Wanted) -> Status | None:
         return None
     there = ctx.once("found", lambda: found.on(ctx.api())).get(wanted.software) or []
     for one in there:
+        if not one.runs and _is_ours(ctx.api(), wanted, one.release):
+            continue
         if not one.runs:
             raise Refused(
                 f"there are remains of another {wanted.software}",
@@ -218,6 +216,17 @@ def _of_others(ctx: Context, wanted: Wanted) -> Status | None:
     return None
 
 
+def _is_ours(api: Api, wanted: Wanted, release: str) -> bool:
+    """Whether CRDs are of this release, which once was there, or of another one of ours."""
+    if release == str(wanted):
+        return True
+    namespace, _, name = release.partition("/")
+    if not name:
+        return False
+    known = contract.newest(api.list(SECRETS, namespace, f"owner=helm,name={name}", slim=True))
+    return any(each.name == name and OWNER in each.labels for each in known)
+
+
 def _foreign(ctx: Context, wanted: Wanted, release: Release) -> Status:
     if release.unfinished or release.status == "failed":
         raise Refused(
@@ -228,7 +237,7 @@ def _foreign(ctx: Context, wanted: Wanted, release: Release) -> Status:
             "let it end, or roll it back or uninstall it",
         )
     _check_fits(wanted, release.version, f"Helm release {release}", "of another tool")
-    status = _workloads(ctx, release)
+    status = release_workloads.status(ctx.api(), release)
     if not status.ready:
         return status
     return ready(f"{release.version} is there, of another tool; left as it is")
@@ -251,24 +260,6 @@ def _other_version(have: str, want: str) -> str:
     return f"{have}; `capi-llm bootstrap --upgrade` brings {want}"
 
 
-def _workloads(ctx: Context, release: Release) -> Status:
-    count = 0
-    for ref, obj in _live(ctx.api(), release):
-        if obj is None:
-            return pending(f"{ref} is not there")
-        status = workloads.of(obj)
-        if not status.ready:
-            why = _why(ctx.api(), obj)
-            text = f"{ref}: {why.message if why else status.message}"
-            return pending(text, cause=status.cause, fix=(why or status).fix)
-        count += 1
-    return ready(f"{release.version}, {count} workloads ready")
-
-
-def _absent(api: Api, release: Release) -> bool:
-    return any(obj is None for _, obj in _live(api, release))
-
-
 def _helm(ctx: Context) -> Program:
     path = executables.one(ctx.settings, "helm", cancel=ctx.cancel)
     return Program(path, ctx.settings.cache, offline=ctx.settings.offline, cancel=ctx.cancel)
@@ -283,28 +274,6 @@ def machine() -> str:
     """This machine's name as a label's value."""
     text = re.sub(r"[^A-Za-z0-9_.-]+", "-", platform.node())[:63]
     return text.strip("-_.") or "unknown"
-
-
-def _live(api: Api, release: Release) -> Iterator[tuple[Ref, Object | None]]:
-    """The workloads in the release's manifest, as they are on the cluster."""
-    discovery = Discovery(api)
-    for obj in documents.manifests(release.manifest):
-        group = str(obj.get("apiVersion", "")).rpartition("/")[0]
-        if (group, obj.get("kind")) not in _KINDS:
-            continue
-        ref = discovery.resource_for(obj).ref(obj)
-        ref = Ref(ref.resource, ref.name, obj["metadata"].get("namespace") or release.namespace)
-        yield ref, api.find(ref)
-
-
-def _why(api: Api, obj: Object) -> Status | None:
-    """What holds the first pod of a workload that has something to say."""
-    for pod in evidence.pods(api, obj):
-        status = workloads.of(pod)
-        if not status.ready:
-            name = pod["metadata"]["name"]
-            return pending(f"pod {name}: {status.message}", cause=status.cause, fix=status.fix)
-    return None
 
 
 def _newer(have: str, want: str) -> bool:

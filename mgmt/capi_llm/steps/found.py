@@ -83,6 +83,8 @@ class Installed:
     version: str
     owner: str
     runs: bool = True
+    release: str = ""
+    """``NAMESPACE/NAME`` of the Helm release that it is of."""
 
     def __str__(self) -> str:
         text = f"{self.what} {self.version or 'of unknown version'}"
@@ -102,7 +104,9 @@ def on(api: Api) -> dict[str, list[Installed]]:
         installed = [of_deployment(what, item, inventory) for item in here]
         if not installed and signs.crd in crds:
             crd = crds[signs.crd]
-            installed = [Installed(what, Ref(CRDS, signs.crd), "", owner(crd, what, inventory), runs=False)]
+            of = owner(crd, what, inventory)
+            left = Installed(what, Ref(CRDS, signs.crd), "", of, runs=False, release=helm.owner(crd))
+            installed = [left]
         if installed:
             found[what] = installed
     return found
@@ -112,7 +116,7 @@ def of_deployment(what: str, obj: Object, inventory: Mapping[str, Any]) -> Insta
     """What a Deployment says of the software it runs. Pure."""
     metadata = obj["metadata"]
     where = Ref(DEPLOYMENTS, str(metadata["name"]), str(metadata.get("namespace") or "default"))
-    return Installed(what, where, version_of(obj), owner(obj, what, inventory))
+    return Installed(what, where, version_of(obj), owner(obj, what, inventory), release=helm.owner(obj))
 
 
 def version_of(deployment: Object) -> str:

@@ -128,7 +128,7 @@ def check(row: Row, there: Software) -> None:
 
 def _with_rancher(row: Row, there: Software) -> None:
     rancher = _one(there, found.RANCHER)
-    if rancher is not None and rancher.runs and (why := compatibility.refuse_rancher(rancher.version)):
+    if rancher is not None and (why := compatibility.refuse_rancher(rancher.version)):
         _refuse(
             f"Rancher {rancher.version or 'of unknown version'} is there and can not be used",
             str(rancher.where),
@@ -171,6 +171,14 @@ def _without_rancher(there: Software) -> None:
             "a plane without Rancher would share Cluster API with it",
             "leave --without-rancher out",
         )
+    left = next((one for one in there.get(found.CORE) or () if not one.runs and one.owner != OURS), None)
+    if left is not None:
+        _refuse(
+            "there are kinds of Cluster API, and nobody who works on them",
+            str(left.where),
+            f"no Deployment of its core is there{'; they are ' + left.owner if left.owner else ''}",
+            "take them away with the tool that made them, or bring it back with that",
+        )
     theirs = {what: one for what in PROVIDERS if (one := _one(there, what)) and one.owner != OURS}
     if not theirs:
         return
@@ -200,7 +208,8 @@ def _without_rancher(there: Software) -> None:
 
 
 def _one(there: Software, what: str) -> Installed | None:
-    return next(iter(there.get(what) or ()), None)
+    """What runs; kinds that somebody has left behind do not count."""
+    return next((one for one in there.get(what) or () if one.runs), None)
 
 
 def _refuse(what: str, on: str, why: str, fix: str) -> NoReturn:
