@@ -18,7 +18,7 @@ LAYERS = (
     {"plane"},
     {"forward"},
     {"steps"},
-    {"apps"},
+    {"apps", "models"},
     {"clusters"},
     {"gateway", "provider"},
     {"sandbox"},

@@ -39,6 +39,7 @@ COMMANDS = {
     "new-cluster": Entry(
         "clusters", "Make the workload cluster NAME with its apps, and wait until all of it is ready."
     ),
+    "models": Entry("models", "Models: whether one fits a GPU."),
     "plan": Entry("plan", "What a change would do: accepted or refused, and what differs, field by field."),
     "planes": Entry("planes", "List management planes, and choose one."),
     "portforward": Entry(
