@@ -51,6 +51,9 @@ COMMANDS = {
     ),
     "sandbox": Entry("sandbox", "The parts of a sandbox: executables and manifests."),
     "scale": Entry("clusters", "Give a pool of cluster NAME another number of machines."),
+    "smoke": Entry(
+        "smoke", "Whether tokens come out: the gateway of CLUSTER is live, has the model, and answers."
+    ),
     "status": Entry("status", "How the management plane and its clusters are: one verdict, then a tree."),
     "support-bundle": Entry(
         "support",

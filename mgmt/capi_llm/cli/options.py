@@ -61,11 +61,8 @@ def output(*kinds: str) -> Callable[[_Command], _Command]:
     )
 
 
-def timeout(budget: str, help: str = "Longest wait, such as 90s or 15m.") -> Callable[[_Command], _Command]:
-    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``,
-    None without one."""
-
-    default: float | None = getattr(budgets, budget) if budget else None
+def duration(default: float | None) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """The callback of an option that is a time: seconds, or 90s, 15m, 1h."""
 
     def parse(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
         if value is None:
@@ -75,10 +72,17 @@ def timeout(budget: str, help: str = "Longest wait, such as 90s or 15m.") -> Cal
             raise click.BadParameter(f"{value!r} is not a time such as 90s, 15m or 1h")
         return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
+    return parse
+
+
+def timeout(budget: str, help: str = "Longest wait, such as 90s or 15m.") -> Callable[[_Command], _Command]:
+    """``--timeout``: seconds, or 90s, 15m, 1h; its default is the entry ``budget`` of ``steps.budgets``,
+    None without one."""
+    default: float | None = getattr(budgets, budget) if budget else None
     return click.option(
         "--timeout",
         metavar="TIME",
-        callback=parse,
+        callback=duration(default),
         help=help if default is None else f"{help}  [default: {default / 60:.0f}m]",
     )
 

@@ -7,7 +7,7 @@ file in its place only when it is whole. Proxies come from the environment, as u
 
 ``downloads``    texts and files        ``partfile``     the beginning of a file
 ``persistence``  when to try again      ``transport``    one request
-``limits``       how patient to be
+``limits``       how patient to be      ``talk``         requests to a web API, answers as they come
 
 What downloads is imported when first used: with a full cache nothing ever is, and httpx
 takes as long to import as a look at a whole plane.

@@ -1,4 +1,4 @@
-"""How patient a download is, and the one failure that callers tell apart. Imports no httpx."""
+"""How patient a download is, and the failures that callers tell apart. Imports no httpx."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from capi_llm.errors import FetchFailed
 
 class Unreachable(FetchFailed):
     """No connection to the server came about at all; another file from it will not come either."""
+
+
+class Silent(FetchFailed):
+    """The server took the request and did not answer, or not to the end, in the time it had."""
+
+
+class BrokenOff(FetchFailed):
+    """The connection ended before the answer did."""
 
 
 @dataclass(frozen=True)

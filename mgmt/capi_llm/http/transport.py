@@ -46,17 +46,17 @@ def get(url: str, headers: dict[str, str], limits: Limits, cancel: Cancel | None
         except httpx.ConnectTimeout as error:
             raise _unreachable(url, error, f"no answer within {limits.connect:g} s") from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
-            raise _unreachable(url, error, _reason(error)) from error
+            raise _unreachable(url, error, reason(error)) from error
         except httpx.ReadTimeout as error:
             raise TryAgain(f"not one byte came for {limits.stall:g} s") from error
         except httpx.RemoteProtocolError as error:
-            raise TryAgain(f"it broke off: {_reason(error)}") from error
+            raise TryAgain(f"it broke off: {reason(error)}") from error
         except httpx.TransportError as error:
             if cancel is not None:
                 cancel.check()
-            raise TryAgain(_reason(error)) from error
+            raise TryAgain(reason(error)) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise FetchFailed("the download failed", on=url, why=_reason(error)) from error
+            raise FetchFailed("the download failed", on=url, why=reason(error)) from error
         finally:
             if cancel is not None:
                 cancel.check()
@@ -150,7 +150,7 @@ def _unreachable(url: str, error: httpx.TransportError, why: str) -> Unreachable
     return Unreachable(f"{server} can not be reached", on=url, why=why)
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost message; the outer ones are often empty."""
     text = ""
     seen: BaseException | None = error

@@ -65,6 +65,9 @@ class Settings:
     provider_keys: Mapping[str, Secret] = field(default_factory=dict)
     """Keys of model providers that are there, by variable."""
 
+    gateway_key: Secret | None = None
+    """What a gateway at an address of its own is shown."""
+
     management: str = ""
     """Name of a kind plane's cluster; empty where nobody said it."""
 
@@ -196,6 +199,7 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
             for item in found.values()
             if item.setting.kind is kinds.API_KEY and item.value
         },
+        gateway_key=value("gateway.key"),
         management=value("management.name") or "",
         images=value("management.images") or (),
         rancher_hostname=value("rancher.hostname") or "",

@@ -135,6 +135,10 @@ SETTINGS: tuple[Setting, ...] = (
         "DEEPSEEK_API_KEY", "none",
     ),
     Setting(
+        "gateway.key", kinds.SECRET, "key that `smoke --url` and `chat --url` show to the gateway, a secret",
+        None, "CAPI_LLM_GATEWAY_KEY", "none",
+    ),
+    Setting(
         "management.name", kinds.NAME, "name of a kind plane's cluster, never of a workload cluster", None,
         "CLUSTER_NAME", "`llm-rancher` for plane `kind`, else the plane's name",
     ),

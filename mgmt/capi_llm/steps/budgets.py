@@ -35,6 +35,9 @@ REHEARSAL = 600.0
 FORWARD = 60.0
 """Default of ``portforward --timeout``: how long one connection waits for a ready pod."""
 
+SMOKE = 120.0
+"""Default of ``smoke --timeout`` and ``chat --timeout``: one answer, where a model may have to be loaded."""
+
 DELETE = 900.0
 """Default of ``delete-cluster --timeout``."""
 
