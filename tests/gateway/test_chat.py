@@ -96,6 +96,16 @@ def test_a_chat_completion_through_port_forward(sandbox: Sandbox, namespace: str
         assert refused.status_code in (400, 401)
         assert "choices" not in refused.text
 
+        # So does what people use: the checks and a question, each through a port-forward of its own.
+        asked = sandbox.cli("smoke", f"{namespace}/chat", "--load", "1s", "--concurrency", "2", "-o", "json")
+        smoke = json.loads(asked.stdout)
+        assert (smoke["ok"], smoke["model"], smoke["gateway"]["simulated"]) == (True, TINY, ANSWERED)
+        assert smoke["load"]["requests"] >= 2
+        said = sandbox.cli("chat", f"{namespace}/chat", "Hello?")
+        assert said.stdout == f"{answer(TINY)}\n"
+        assert ANSWERED in said.stderr
+        assert chat.key not in asked.stdout + asked.stderr + said.stderr
+
         # The key is in nobody's arguments, and everything listens on loopback.
         there = of_gateway()
         assert len(there) == 2

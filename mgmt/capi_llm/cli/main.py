@@ -22,6 +22,7 @@ from capi_llm.errors import CapiLlmError
 COMMANDS = {
     "apps": Entry("apps", "The LLM apps on a workload cluster: list, render, diff, apply, wait, remove."),
     "bootstrap": Entry("planes", "Make a management plane, or bring back what is missing of it."),
+    "chat": Entry("chat", "Ask a model of CLUSTER, through its gateway."),
     "classes": Entry("classes", "List ClusterClasses, and show what one can be told."),
     "completion": Entry("completion", "Print the completion script of SHELL."),
     "config": Entry("config", "Every setting, and where its value came from. Secrets are shown as ****."),
