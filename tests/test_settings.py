@@ -277,6 +277,7 @@ BAD_FILES = [
     ("apps: {delivery: fleeet}", "apps.delivery: delivery 'fleeet' is not known", "did you mean 'fleet'?"),
     ("apps: {bundleDir: 1}", "apps.bundleDir: 1 is read as a number", "'1'"),
     ("apps: {openaiApiKey: hunter2}", "capi-llm.yaml:2: apps.openaiApiKey: a secret", "OPENAI_API_KEY"),
+    ("gateway: {key: hunter2hunter2}", "capi-llm.yaml:2: gateway.key: a secret", "CAPI_LLM_GATEWAY_KEY"),
     ("management: {name: A}", "management.name: 'A'", "use 'a'"),
     ("management: {rancher: 'no'}", "management.rancher: 'no' is neither true nor false", "true or false"),
     ("management: {webhookCerts: own}", "management.webhookCerts: source of certificates 'own'", ""),
@@ -366,6 +367,7 @@ def test_nothing_behind_a_colon_is_as_good_as_left_out(here: Path) -> None:
         ("RANCHER_VERSION", "2.14.0", "RANCHER_VERSION: Rancher '2.14.0'", "use v2.13.0"),
         ("NGROK_API_KEY", "hunter2 hunter2", "NGROK_API_KEY: ****", "copy it again"),
         ("NGROK_AUTHTOKEN", "short", "NGROK_AUTHTOKEN: ****", "copy it again"),
+        ("CAPI_LLM_GATEWAY_KEY", "sk-a key", "CAPI_LLM_GATEWAY_KEY: ****", "copy it again"),
     ],
 )  # fmt: skip
 def test_a_bad_variable_is_refused_from_both_places(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -78,10 +79,10 @@ def _answer(conversation: Conversation, question: str) -> None:
 
     terminal, last = sys.stdout.isatty(), ""
     try:
-        for piece in conversation.ask(question):
-            last = piece
-            click.echo(printable(piece) if terminal else piece, nl=False)
-            sys.stdout.flush()
+        with contextlib.closing(conversation.ask(question)) as pieces:
+            for last in pieces:
+                click.echo(printable(last) if terminal else last, nl=False)
+                sys.stdout.flush()
     finally:
         if last and not last.endswith("\n"):
             click.echo()

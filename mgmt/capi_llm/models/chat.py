@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from capi_llm.models.gateway_answers import GatewayFailed, Reason
 from capi_llm.models.gateway_client import GatewayClient, Message
@@ -22,7 +22,7 @@ class Conversation:
         """Questions and answers so far."""
         return tuple(self._said)
 
-    def ask(self, question: str) -> Iterator[str]:
+    def ask(self, question: str) -> Generator[str]:
         """The answer, piece by piece. Raises GatewayFailed, also after some of it has come.
 
         What came of an answer that was ended is remembered as the answer, a question without any forgotten.
