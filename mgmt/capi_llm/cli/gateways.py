@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -102,8 +100,8 @@ def _of_cluster(state: State, cluster: str, wait: float) -> Iterator[Opened]:
 
     words = (cluster, "litellm:0") if cluster else ("litellm:0",)
     wanted = origins.parse(words)
-    with plane.connected(state.settings, state.plane) as here, tempfile.TemporaryDirectory() as folder:
-        label, (origin,) = origins.find(here, wanted, Path(folder))
+    with plane.connected(state.settings, state.plane) as here, contextlib.ExitStack() as kept:
+        label, (origin,) = origins.find(here, wanted, kept)
         simulated = ""
         if here.identity.kind == "sandbox":
             simulated = behind(layout(state.settings.state, here.identity.name), origin.cluster, LITELLM)
