@@ -81,13 +81,13 @@ def test_it_changes_nothing(settings: Settings, tmp_path: Path) -> None:
     assert not settings.state.exists()
 
 
-def test_kinds_that_can_not_be_made_yet_are_said_to_be_so(settings: Settings) -> None:
-    env = environment(settings)
-    for name in ("kind", "existing"):
+def test_a_machine_without_docker_and_without_a_kubeconfig(settings: Settings, tmp_path: Path) -> None:
+    env = environment(settings, PATH=str(tmp_path), HOME=str(tmp_path), KUBECONFIG="")
+    for name, missing in (("kind", "missing: docker"), ("existing", "missing: kubeconfig")):
         found = doctor(env, "--plane", name, exit=3)
         assert list(found) == [name]
-        assert found[name]["supported"] is False
-        assert found[name]["message"].startswith("not in this version of capi-llm")
+        assert found[name]["supported"] is True
+        assert found[name]["message"].startswith(f"can not be made here; {missing}")
 
 
 def test_an_empty_cache_says_how_each_part_would_come(settings: Settings, tmp_path: Path) -> None:

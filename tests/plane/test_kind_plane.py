@@ -35,8 +35,7 @@ from capi_llm.plane.making import Chosen
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from capi_llm.steps import components, mirrors, webhook_certs
-from capi_llm.steps.classes import ClusterClasses
-from capi_llm.steps.kind_cluster import config
+from capi_llm.steps.kind_cluster import SOCKET_LABEL, config
 from capi_llm.waiting import until
 from control_plane import ControlPlane
 
@@ -68,12 +67,12 @@ class Place:
     settings: Settings
     env: dict[str, str]
 
-    def bootstrap(self) -> dict[str, str]:
+    def bootstrap(self, *, upgrade: bool = False) -> dict[str, str]:
         """Step → outcome, of the recipe without the classes, whose webhooks no pod serves here."""
         recipe = tuple(
             step
-            for step in recipes.of(making.identity(self.settings, Chosen("kind", "kind")))
-            if not isinstance(step, ClusterClasses)
+            for step in recipes.of(making.identity(self.settings, Chosen("kind", "kind")), upgrade=upgrade)
+            if step.name != "cluster-classes"
         )
         results = plane.bootstrap(self.settings, name="kind", kind="kind", recipe=recipe)
         return {result.step: result.outcome for result in results}
@@ -461,3 +460,32 @@ def test_images_of_machines_are_known_before(place: Place) -> None:
     assert machine_images.of("team/other", "v1.32.2", {}) == ()
     own = machine_images.of("docker-llm-clusterclass", "v1.32.2", {"nodeImageRepository": "own/node"})
     assert own[1] == "own/node:v1.32.2"
+
+
+def test_an_older_cluster_api_stays_until_upgrade_is_said(place: Place, control_plane: ControlPlane) -> None:
+    older = {
+        name: image.rpartition(":")[0] + ":v1.10.6" for name, image in versions.CLUSTER_API_IMAGES.items()
+    }
+    with kubelet(control_plane):
+        place.bootstrap()
+        with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+            for manager in components.FILES:
+                folder = executables.one(place.settings, "capi-components")
+                apply(api, [components.deployment(folder, manager, node_label=SOCKET_LABEL, images=older)])
+        with place.machine.state() as state:
+            state["node_images"][NODE] = list(older.values())
+        before = len(control_plane.writes())
+        assert set(place.bootstrap().values()) == {"unchanged"}
+        assert control_plane.writes()[before:] == []
+        said = {step.step: step.status.message for step in plane.overview(place.settings).steps}
+        assert (
+            said["capi-core"] == f"v1.10.6 is there; bootstrap --upgrade takes it to {versions.CLUSTER_API}"
+        )
+        done = place.bootstrap(upgrade=True)
+        assert done["loaded-images"] == done["capi-core"] == done["capi-docker"] == "done"
+        with Api.from_kubeconfig(control_plane.kubeconfig) as api:
+            images_now = {
+                item["spec"]["template"]["spec"]["containers"][0]["image"] for item in api.list(DEPLOYMENTS)
+            }
+        assert images_now == set(MANAGER_IMAGES)
+    plane.destroy(place.settings, name="kind")

@@ -73,14 +73,32 @@ def _opened(state: State, here: Plane, name: str, namespace: str) -> contextlib.
     return stack.opened(state.settings, here.identity.kind, here.api(), name, namespace, engine=engine)
 
 
+def check_several(settings: Settings, kind: str, cni: str) -> None:
+    """Refuse several clusters at once whose network would have to be brought one by one."""
+    from capi_llm.errors import Refused
+
+    if _network_bundle(settings, kind, cni):
+        raise Refused(
+            f"--count does not bring the network {cni!r} to clusters of a {kind}",
+            why="their nodes would never be ready",
+            fix="make them one by one, or of another network: --set cni=kindnet",
+        )
+
+
 def _has_network(settings: Settings, here: Plane, name: str, namespace: str) -> bool:
     """Whether a bundle is the network of the cluster."""
-    from capi_llm.apps import catalogue, delivery
+    from capi_llm.apps import delivery
+
+    cni = delivery.find(here.api(), name, namespace)["metadata"].get("labels", {}).get("cni", "")
+    return _network_bundle(settings, here.identity.kind, cni)
+
+
+def _network_bundle(settings: Settings, kind: str, cni: str) -> bool:
+    from capi_llm.apps import catalogue
 
     folder = settings.bundle_dir
     bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
-    cni = delivery.find(here.api(), name, namespace)["metadata"].get("labels", {}).get("cni", "")
-    return any(bundle.cni == cni and bundle.fits(here.identity.kind) for bundle in bundles if bundle.cni)
+    return any(bundle.cni == cni and bundle.fits(kind) for bundle in bundles if bundle.cni)
 
 
 def bring(

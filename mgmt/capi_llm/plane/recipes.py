@@ -67,22 +67,25 @@ SANDBOX: Recipe = (
 PROGRAMS = ("kubectl", "helm", "capi-components")
 """Parts that every plane on a cluster is made with."""
 
-KIND: Recipe = (
-    Executables((*PROGRAMS, "kind")),
-    DockerRuns(),
-    NodeImage(),
-    Images(),
-    KindCluster(),
-    LoadedImages(),
-)
+
+def kind(*, upgrade: bool = False) -> Recipe:
+    """A cluster of kind, with the images of what comes onto it."""
+    return (
+        Executables((*PROGRAMS, "kind")),
+        DockerRuns(),
+        NodeImage(),
+        Images(upgrade=upgrade),
+        KindCluster(),
+        LoadedImages(upgrade=upgrade),
+    )
+
 
 EXISTING: Recipe = (
     Executables(PROGRAMS),
     ExistingCluster(),
 )
 
-GROUNDS = {"kind": KIND, "existing": EXISTING}
-KINDS = ("sandbox", *GROUNDS)
+KINDS = ("sandbox", "kind", "existing")
 
 
 def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
@@ -99,20 +102,21 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
         above: Recipe = (*rancher.recipe(choices, upgrade=upgrade), classes)
     else:
         above = without_rancher(identity.kind, choices, upgrade=upgrade)
-    return (*GROUNDS[identity.kind], *above)
+    ground = kind(upgrade=upgrade) if identity.kind == "kind" else EXISTING
+    return (*ground, *above)
 
 
-def without_rancher(kind: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
+def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
     """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
     certificates = (
         rancher.cert_manager(needs=(LOOK,), upgrade=upgrade)
         if choices.webhook_certs == "cert-manager"
         else WebhookCertificates()
     )
-    images = ("loaded-images",) if kind == "kind" else ()
+    images = ("loaded-images",) if on == "kind" else ()
     own: Recipe = (
-        ClusterApiObjects(needs=(certificates.name,)),
-        *(Manager(name, needs=("cluster-api", *images)) for name in MANAGERS),
+        ClusterApiObjects(needs=(certificates.name,), upgrade=upgrade),
+        *(Manager(name, needs=("cluster-api", *images), upgrade=upgrade) for name in MANAGERS),
     )
     return (
         WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from capi_llm import versions
 from capi_llm.containers import images
 from capi_llm.containers.docker import Docker
+from capi_llm.errors import CommandFailed
 from capi_llm.settings import Settings, command_environment
 from capi_llm.steps import budgets
 from capi_llm.steps.choices import Choices
@@ -34,6 +35,7 @@ class _Pulled(Step):
     needs: tuple[str, ...] = ("docker",)
 
     def wanted(self, ctx: Context) -> tuple[str, ...]:
+        """The images that are still needed from this machine."""
         raise NotImplementedError
 
     def probe(self, ctx: Context) -> Status:
@@ -41,7 +43,7 @@ class _Pulled(Step):
         absent = images.absent(docker_of(ctx), wanted)
         if absent:
             return pending(f"to be pulled: {', '.join(absent)}")
-        return ready(f"{len(wanted)} image{'s' if len(wanted) != 1 else ''} on this machine")
+        return ready(f"{len(wanted)} on this machine" if wanted else "in use")
 
     def apply(self, ctx: Context) -> None:
         docker = docker_of(ctx)
@@ -51,21 +53,28 @@ class _Pulled(Step):
 
 
 class NodeImage(_Pulled):
-    """The image that the management cluster's node is made of."""
+    """The image that the management cluster's node is made of; not looked for once the node is there."""
 
     name = "node-image"
 
     def wanted(self, ctx: Context) -> tuple[str, ...]:
-        return (Choices.of(ctx.identity).node_image,)
+        there = docker_of(ctx).find(node_name(ctx.identity)) is not None
+        return () if there else (Choices.of(ctx.identity).node_image,)
 
 
 class Images(_Pulled):
-    """What runs in the management cluster. Beside the making of the cluster."""
+    """What runs in the management cluster, as far as its node lacks it. Beside the making of the cluster."""
 
     name = "images"
 
+    def __init__(self, *, upgrade: bool = False) -> None:
+        self._upgrade = upgrade
+
     def wanted(self, ctx: Context) -> tuple[str, ...]:
-        return images_of(Choices.of(ctx.identity), ctx.settings)
+        node = docker_of(ctx).find(node_name(ctx.identity))
+        if node is None or not node.running:
+            return images_of(Choices.of(ctx.identity), ctx.settings)
+        return _absent_in_node(ctx, upgrade=self._upgrade)
 
 
 class LoadedImages(Step):
@@ -75,21 +84,32 @@ class LoadedImages(Step):
     timeout = budgets.IMAGES
     needs = ("images", "management-cluster")
 
+    def __init__(self, *, upgrade: bool = False) -> None:
+        self._upgrade = upgrade
+
     def probe(self, ctx: Context) -> Status:
-        absent = self._absent(ctx)
-        if absent:
-            return pending(f"to be loaded into the node: {', '.join(absent)}")
-        return ready(f"{len(self._wanted(ctx))} images in the node")
+        absent = _absent_in_node(ctx, upgrade=self._upgrade)
+        return pending(f"to be loaded into the node: {', '.join(absent)}") if absent else ready("in the node")
 
     def apply(self, ctx: Context) -> None:
-        absent = self._absent(ctx)
+        absent = _absent_in_node(ctx, upgrade=self._upgrade)
         if absent:
             ctx.report.progress(self.name, f"loading {len(absent)} images")
             images.load(docker_of(ctx), node_name(ctx.identity), absent)
 
-    def _wanted(self, ctx: Context) -> tuple[str, ...]:
-        return images_of(Choices.of(ctx.identity), ctx.settings)
 
-    def _absent(self, ctx: Context) -> list[str]:
+def _absent_in_node(ctx: Context, *, upgrade: bool) -> tuple[str, ...]:
+    """The images that the node lacks. Without ``upgrade``, not those of a manager of which it has another
+    version: that is the one that runs."""
+    try:
         there = images.in_node(docker_of(ctx), node_name(ctx.identity))
-        return [name for name in self._wanted(ctx) if images.full_name(name) not in there]
+    except CommandFailed:
+        there = set()  # a node that is just being made
+    pinned = set() if upgrade else set(versions.CLUSTER_API_IMAGES.values())
+    had = {name.rpartition(":")[0] for name in there if "@" not in name}
+    return tuple(
+        name
+        for name in images_of(Choices.of(ctx.identity), ctx.settings)
+        if images.full_name(name) not in there
+        and not (name in pinned and images.full_name(name).rpartition(":")[0] in had)
+    )

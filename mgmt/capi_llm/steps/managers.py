@@ -13,16 +13,35 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
 from capi_llm.steps.kind_cluster import SOCKET_LABEL
 from capi_llm.steps.webhook_certs import authority, folder
-from capi_llm.waiting import Status
+from capi_llm.waiting import Status, ready
 
 
 class ClusterApiObjects(Recorded):
-    """CRDs, RBAC, Services and webhooks of Cluster API, and with cert-manager its Certificates."""
+    """CRDs, RBAC, Services and webhooks of Cluster API, and with cert-manager its Certificates.
+
+    Those of another version are left as they are without ``upgrade``.
+    """
 
     name = "cluster-api"
+    version = versions.CLUSTER_API
 
-    def __init__(self, needs: tuple[str, ...]) -> None:
+    def __init__(self, needs: tuple[str, ...], *, upgrade: bool = False) -> None:
         self.needs = needs
+        self._upgrade = upgrade
+
+    def probe(self, ctx: Context) -> Status:
+        return self._left(ctx) or super().probe(ctx)
+
+    def glance(self, ctx: Context) -> Status:
+        return self._left(ctx) or super().glance(ctx)
+
+    def apply(self, ctx: Context) -> None:
+        if self._left(ctx) is None:
+            super().apply(ctx)
+
+    def _left(self, ctx: Context) -> Status | None:
+        other = "" if self._upgrade else other_version(ctx, "capi-core")
+        return ready(_left_as_it_is(other)) if other else None
 
     def objects(self, ctx: Context) -> list[Object]:
         return components.load(folder(ctx), authority=_authority(ctx), node_label=_node_label(ctx))
@@ -32,25 +51,38 @@ class ClusterApiObjects(Recorded):
 
 
 class Manager(Step):
-    """The Deployment of one manager is as it is to be, and available."""
+    """The Deployment of one manager is as it is to be, and available.
+
+    One of another version is left as it is without ``upgrade``, and has to be available too.
+    """
 
     interval = 1.0
     timeout = budgets.MANAGER
+    version = versions.CLUSTER_API
 
-    def __init__(self, name: str, needs: tuple[str, ...]) -> None:
+    def __init__(self, name: str, needs: tuple[str, ...], *, upgrade: bool = False) -> None:
         self.name = name
         self.needs = needs
+        self._upgrade = upgrade
 
     def probe(self, ctx: Context) -> Status:
         wanted = self._wanted(ctx)
-        in_place = unapplied(apply(ctx.api(), [wanted], dry_run=True))
-        if not in_place.ready:
-            return in_place
+        other = self._other(ctx)
+        if not other:
+            in_place = unapplied(apply(ctx.api(), [wanted], dry_run=True))
+            if not in_place.ready:
+                return in_place
         status = workloads.of(ctx.api().get(DEPLOYMENTS.ref(wanted)))
-        return status if status.ready else self._held(ctx, wanted) or status
+        if status.ready:
+            return ready(_left_as_it_is(other)) if other else status
+        return self._held(ctx, wanted) or status
 
     def apply(self, ctx: Context) -> None:
-        apply(ctx.api(), [self._wanted(ctx)])
+        if not self._other(ctx):
+            apply(ctx.api(), [self._wanted(ctx)])
+
+    def _other(self, ctx: Context) -> str:
+        return "" if self._upgrade else other_version(ctx, self.name)
 
     def _wanted(self, ctx: Context) -> Object:
         return components.deployment(folder(ctx), self.name, node_label=_node_label(ctx))
@@ -63,6 +95,20 @@ class Manager(Step):
             if not status.ready:
                 return status
         return None
+
+
+def other_version(ctx: Context, manager: str) -> str:
+    """The version of a manager that is there, where it is another than that of this capi-llm; else ""."""
+    live = ctx.api().find(DEPLOYMENTS.ref(components.deployment(folder(ctx), manager)))
+    if live is None:
+        return ""
+    image = str(live["spec"]["template"]["spec"]["containers"][0]["image"])
+    tag = image.partition("@")[0].rpartition(":")[2]
+    return tag if tag != versions.CLUSTER_API else ""
+
+
+def _left_as_it_is(version: str) -> str:
+    return f"{version} is there; bootstrap --upgrade takes it to {versions.CLUSTER_API}"
 
 
 def pods_of(manager: str) -> tuple[str, str]:
