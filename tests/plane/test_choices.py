@@ -14,7 +14,7 @@ from capi_llm.identity import Identities, Identity
 from capi_llm.plane import making, recipes
 from capi_llm.plane.making import Chosen
 from capi_llm.settings import Settings, load
-from capi_llm.steps import choices
+from capi_llm.steps import choices, engine
 from capi_llm.steps.choices import Choices
 
 OPTIONS = {
@@ -142,11 +142,14 @@ def test_a_sandbox_has_no_choices(said: Any) -> None:
     choices.check_same(sandbox, said(management__rancher=False))
 
 
-def test_a_recipe_for_every_combination_or_a_reason(said: Any) -> None:
-    without = kind_plane(said(management__rancher=False))
-    assert recipes.of(without)
-    for kind in ("kind", "existing"):
-        with pytest.raises(Refused):
-            recipes.of(replace(kind_plane(said()), kind=kind))
+def test_a_recipe_for_every_combination(said: Any) -> None:
+    for wanted in (True, False):
+        made = kind_plane(said(management__rancher=wanted))
+        for kind in ("kind", "existing"):
+            recipe = recipes.of(replace(made, kind=kind))
+            engine.check(recipe)
+            names = [step.name for step in recipe]
+            assert {"management-cluster", "cluster-classes"} <= set(names)
+            assert ("docker" in names) == (kind == "kind")
     with pytest.raises(Refused, match="does not know"):
-        recipes.of(replace(without, kind="vm"))
+        recipes.of(replace(made, kind="vm"))

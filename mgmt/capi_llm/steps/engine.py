@@ -126,7 +126,7 @@ def probe_all(recipe: Recipe, ctx: Context, *, glance: bool = False) -> list[Res
 
 def run(recipe: Recipe, ctx: Context) -> list[Result]:
     """Bring every step about. Raises StepFailed naming all failures, Interrupted on Ctrl-C."""
-    _check(recipe)
+    check(recipe)
     return _Run(recipe, ctx).results()
 
 
@@ -264,7 +264,8 @@ def _look_safely(probe: Callable[[Context], Status], ctx: Context) -> Status:
         return Status(State.FAILED, error.brief, fix=error.fix)
 
 
-def _check(recipe: Sequence[Step]) -> None:
+def check(recipe: Sequence[Step]) -> None:
+    """Raise ValueError where a step comes twice, or before one that it needs."""
     seen: set[str] = set()
     for step in recipe:
         unknown = set(step.needs) - seen
