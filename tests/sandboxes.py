@@ -41,7 +41,6 @@ class Sandbox:
             "CAPI_LLM_CACHE": str(self.settings.cache),
             "CAPI_LLM_KUBECONFIGS": str(self.settings.kubeconfigs),
             "CAPI_LLM_PLANE": self.name,
-            "CAPI_LLM_PLANE_KIND": "sandbox",
         }
 
     def cli(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
