@@ -206,7 +206,8 @@ VALUES = st.recursive(
 )
 GOOD_OF = {
     kinds.NAME: "demo", kinds.CLASS: "docker-llm-clusterclass", kinds.DOMAIN: "cluster.local",
-    kinds.HOST: "rancher.example.com", kinds.KUBERNETES: "v1.32.0", kinds.RANCHER: "2.13.1", kinds.CPU: 4,
+    kinds.HOST: "rancher.example.com", kinds.ADDRESS: "https://charts.example.com/mirror",
+    kinds.KUBERNETES: "v1.32.0", kinds.RANCHER: "2.13.1", kinds.CPU: 4,
     kinds.MEMORY: "8Gi", kinds.WORKERS: "2..4", kinds.PLANE_KIND: "sandbox", kinds.CONTROL_PLANE: 3,
     kinds.SWITCH: True, kinds.FOLDER: "folder", kinds.FILE: "file", kinds.LABELS: {"team": "a"},
     kinds.VARIABLES: {"cni": "calico"}, kinds.NETWORKS: ["10.9.0.0/16"],

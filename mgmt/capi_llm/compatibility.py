@@ -77,14 +77,14 @@ def row(rancher: str, where: str = "rancher.version") -> Row:
         wanted = versions.parse(rancher)
     except ValueError:
         raise BadInput(
-            f"{where}: {rancher!r} is not a version of Rancher", fix=f"use {NEWEST.rancher}"
+            f"{where}: {rancher!r} is not a version of Rancher", fix=f"use {versions.RANCHER}"
         ) from None
     found = next((each for each in ROWS if each.rancher == str(wanted)), None)
     if found is not None:
         return found
     near = nearest(wanted).rancher
     why = _WHY.get(wanted[:2], "it has not been tried with capi-llm")
-    raise BadInput(f"{where}: Rancher {wanted} is not supported", why=why, fix=f"use {near}")
+    raise BadInput(f"{where}: Rancher {rancher!r} is not supported", why=why, fix=f"use {near}")
 
 
 def nearest(wanted: versions.Version) -> Row:

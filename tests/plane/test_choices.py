@@ -151,5 +151,7 @@ def test_a_recipe_for_every_combination(said: Any) -> None:
             names = [step.name for step in recipe]
             assert {"management-cluster", "cluster-classes"} <= set(names)
             assert ("docker" in names) == (kind == "kind")
+    with pytest.raises(BadInput, match="nothing says how Rancher is to be reached"):
+        recipes.of(replace(made, kind="existing", choices=Choices(rancher=versions.RANCHER).as_mapping()))
     with pytest.raises(Refused, match="does not know"):
         recipes.of(replace(made, kind="vm"))

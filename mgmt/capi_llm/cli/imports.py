@@ -26,7 +26,7 @@ def wait_for_import(state: State, here: Plane, name: str, namespace: str, timeou
     from capi_llm.kube.cache import Informers
     from capi_llm.kube.resources import CLUSTERS, Ref
     from capi_llm.steps.choices import Choices
-    from capi_llm.steps.turtles import imported_namespace
+    from capi_llm.steps.imports import imported_namespace
     from capi_llm.waiting import Status, Waiter, failed, ready, until
 
     api, choices = here.api(), Choices.of(here.identity)

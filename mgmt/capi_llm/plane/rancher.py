@@ -16,11 +16,12 @@ from capi_llm.steps.choices import Choices
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Recipe, Step
 from capi_llm.steps.exposure import Exposure
+from capi_llm.steps.imports import ImportNamespaces
 from capi_llm.steps.ngrok import NgrokCredentials, NgrokServes
 from capi_llm.steps.objects import Objects
 from capi_llm.steps.rancher import Deployments, FleetRestarted, RancherSecrets, RancherSettings, TurtlesRuns
 from capi_llm.steps.there import WhatIsThere
-from capi_llm.steps.turtles import CapiProvider, CoreProvider, ImportNamespaces, providers
+from capi_llm.steps.turtles import CapiProvider, CoreProvider, providers
 
 LOOK = there.NAME
 CLUSTER_API = "cluster-api"

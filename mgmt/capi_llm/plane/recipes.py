@@ -18,7 +18,7 @@ from capi_llm.steps.choices import Choices
 from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.cluster_api import ClusterApi
 from capi_llm.steps.docker import DockerRuns
-from capi_llm.steps.engine import Recipe
+from capi_llm.steps.engine import Recipe, Step
 from capi_llm.steps.executables import Executables
 from capi_llm.steps.found import DOCKER
 from capi_llm.steps.images import Images, LoadedImages, NodeImage
@@ -28,7 +28,6 @@ from capi_llm.steps.management_cluster import ExistingCluster
 from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
-from capi_llm.steps.there import NAME as LOOK
 from capi_llm.steps.there import PROVIDERS, IfThere, UnlessThere, WhatIsThere
 from capi_llm.steps.webhook_certs import WebhookCertificates
 
@@ -109,7 +108,7 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
 def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
     """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
     certificates = (
-        rancher.cert_manager(needs=(LOOK,), upgrade=upgrade)
+        rancher.cert_manager(needs=(management_cluster.NAME,), upgrade=upgrade)
         if choices.webhook_certs == "cert-manager"
         else WebhookCertificates()
     )
@@ -118,13 +117,16 @@ def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Reci
         ClusterApiObjects(needs=(certificates.name,), upgrade=upgrade),
         *(Manager(name, needs=("cluster-api", *images), upgrade=upgrade) for name in MANAGERS),
     )
-    return (
-        WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),
-        certificates,
-        *(UnlessThere(step, PROVIDERS) for step in own),
-        IfThere(ClusterClasses((DOCKER_CLASS,), needs=MANAGERS), DOCKER),
-        *(rancher.fleet(choices, needs=(LOOK,), upgrade=upgrade) if choices.delivery == "fleet" else ()),
-    )
+    classes: Step = ClusterClasses((DOCKER_CLASS,), needs=MANAGERS)
+    look: Recipe = ()
+    if kind == "existing":
+        # What others have brought is used; on a kind plane everything is ours.
+        look = (WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),)
+        own = tuple(UnlessThere(step, PROVIDERS) for step in own)
+        classes = IfThere(classes, DOCKER)
+    after = look[0].name if look else management_cluster.NAME
+    fleet = rancher.fleet(choices, needs=(after,), upgrade=upgrade) if choices.delivery == "fleet" else ()
+    return (*look, certificates, *own, classes, *fleet)
 
 
 def default_class(kind: str) -> str:

@@ -37,24 +37,26 @@ class ClusterClasses(Step):
             return unapplied(self._apply(ctx, dry_run=True))
         except NotFound:
             # Providers that somebody else installs bring their kinds a moment after they are ready.
-            missing = unserved(ctx.api(), [obj for folder in self._folders() for obj in folder.objects])
-            if not missing:
+            served = self._served(ctx)
+            if served.ready:
                 raise
-            return pending(
-                f"waits for the kind {missing}",
-                cause="the provider that brings it is not there yet, or does not run",
-                fix="see the pods of Cluster API's providers",
-            )
+            return served
 
     def apply(self, ctx: Context) -> None:
-        def served() -> Status:
-            status = self.probe(ctx)
-            return status if status.message.startswith("waits for") else ready()
-
-        until(
-            served, what=self.name, timeout=self.timeout, waiter=replace(ctx.waiter, interval=self.interval)
-        )
+        waiter = replace(ctx.waiter, interval=self.interval)
+        until(lambda: self._served(ctx), what=self.name, timeout=self.timeout, waiter=waiter)
         self._apply(ctx)
+
+    def _served(self, ctx: Context) -> Status:
+        """Whether the API server knows the kinds of the classes."""
+        missing = unserved(ctx.api(), [obj for folder in self._folders() for obj in folder.objects])
+        if not missing:
+            return ready()
+        return pending(
+            f"waits for the kind {missing}",
+            cause="the provider that brings it is not there yet, or does not run",
+            fix="see the pods of Cluster API's providers",
+        )
 
     def _folders(self) -> list[classes.ClassFolder]:
         return [folder for folder in classes.shipped() if folder.name in self._names]

@@ -13,24 +13,21 @@ from typing import Any
 
 from capi_llm import versions
 from capi_llm.compatibility import Row
-from capi_llm.contract import rancher, turtles, workloads
+from capi_llm.contract import turtles, workloads
 from capi_llm.errors import NotFound, Refused
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
-from capi_llm.kube.resources import CAPI_PROVIDERS, DEPLOYMENTS, NAMESPACES, Object, Ref, Resource
+from capi_llm.kube.resources import CAPI_PROVIDERS, DEPLOYMENTS, Object, Ref, Resource
 from capi_llm.steps import budgets
 from capi_llm.steps.cluster_api import unapplied
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
+from capi_llm.steps.imports import ADDON_CONFIG, ADDON_MANIFESTS
 from capi_llm.steps.objects import namespace
 from capi_llm.waiting import Status, pending, ready
 
 CORE_PROVIDERS = Resource("operator.cluster.x-k8s.io", "v1alpha2", "coreproviders", "CoreProvider")
 CORE = Ref(CAPI_PROVIDERS, "cluster-api", "cattle-capi-system")
-
-_ADDON_CONFIG = "fleet-addon-config"
-_WORKSPACE = "field.cattle.io/allow-fleetworkspace-creation-for-existing-namespace"
-_NO_FLEET = "cluster-api.cattle.io/disable-fleet-auto-import"
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,11 @@ class Provider:
                 {
                     "apiVersion": "v1",
                     "kind": "ConfigMap",
-                    "metadata": {"name": _ADDON_CONFIG, "namespace": self.namespace},
+                    "metadata": {"name": ADDON_CONFIG, "namespace": self.namespace},
                     "data": {"manifests": self.manifests},
                 }
             )
-            spec["additionalManifests"] = {"name": _ADDON_CONFIG, "namespace": self.namespace}
+            spec["additionalManifests"] = {"name": ADDON_CONFIG, "namespace": self.namespace}
         if self.variables:
             spec["variables"] = dict(self.variables)
         if self.secret:
@@ -210,41 +207,6 @@ class CapiProvider(Step):
                 )
 
 
-class ImportNamespaces(Step):
-    """Clusters of these namespaces are imported into Rancher, and Fleet may have a workspace in them."""
-
-    name = "import-namespaces"
-    interval = 1.0
-    timeout = budgets.SETTINGS
-
-    def __init__(self, names: tuple[str, ...], needs: tuple[str, ...] = ()) -> None:
-        self.needs = needs
-        self._names = names
-
-    def probe(self, ctx: Context) -> Status:
-        return unapplied(apply(ctx.api(), self._objects(), dry_run=True))
-
-    def apply(self, ctx: Context) -> None:
-        apply(ctx.api(), self._objects(), cancel=ctx.cancel)
-
-    def remove(self, ctx: Context) -> None:
-        for name in self._names:
-            ref = Ref(NAMESPACES, name)
-            labels = ((ctx.api().find(ref) or {}).get("metadata") or {}).get("labels") or {}
-            if rancher.AUTO_IMPORT in labels:
-                ctx.api().merge_patch(ref, {"metadata": {"labels": {rancher.AUTO_IMPORT: None}}})
-
-    def _objects(self) -> list[Object]:
-        return [imported_namespace(name) for name in self._names]
-
-
-def imported_namespace(name: str) -> Object:
-    """A Namespace whose clusters Turtles imports."""
-    obj = namespace(name, labels={rancher.AUTO_IMPORT: "true"})
-    obj["metadata"]["annotations"] = {_WORKSPACE: "true"}
-    return obj
-
-
 def _only_one(api: Api) -> None:
     """Raise Refused where a second core provider is there."""
     cores = [
@@ -281,59 +243,3 @@ def _listed(api: Api, resource: Resource) -> list[Object]:
         return api.list(resource, slim=True)
     except NotFound:
         return []
-
-
-ADDON_MANIFESTS = f"""\
-apiVersion: addons.cluster.x-k8s.io/v1alpha1
-kind: FleetAddonConfig
-metadata:
-  name: {_ADDON_CONFIG}
-spec:
-  config:
-    featureGates:
-      experimentalOciStorage: true
-      experimentalHelmOps: true
-      configMap:
-        ref:
-          apiVersion: v1
-          kind: ConfigMap
-          name: rancher-config
-          namespace: cattle-system
-  clusterClass:
-    patchResource: true
-    setOwnerReferences: true
-  cluster:
-    agentNamespace: cattle-fleet-system
-    applyClassGroup: true
-    patchResource: true
-    setOwnerReferences: true
-    hostNetwork: true
-    selector:
-      matchLabels:
-        {rancher.AUTO_IMPORT}: "true"
-      matchExpressions:
-      - key: {_NO_FLEET}
-        operator: DoesNotExist
-    namespaceSelector:
-      matchLabels:
-        {rancher.AUTO_IMPORT}: "true"
-      matchExpressions:
-      - key: {_NO_FLEET}
-        operator: DoesNotExist
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata:
-  name: caapf-controller-psa
-roleRef:
-  apiGroup: rbac.authorization.k8s.io
-  kind: ClusterRole
-  name: fleet-controller-psa
-subjects:
-- kind: ServiceAccount
-  name: caapf-controller-manager
-  namespace: fleet-addon-system
-"""
-"""What the add-on provider is told (charts/rancher-turtles-providers/templates/addon-fleet.yaml at v0.25.6):
-Fleet Clusters for all that Rancher imports, in their own namespaces. ``install`` is left out, as Fleet is
-Rancher's."""
