@@ -107,26 +107,27 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
 
 def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
     """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
-    certificates = (
+    certificates: Step = (
         rancher.cert_manager(needs=(management_cluster.NAME,), upgrade=upgrade)
         if choices.webhook_certs == "cert-manager"
         else WebhookCertificates()
     )
     images = ("loaded-images",) if on == "kind" else ()
     own: Recipe = (
+        certificates,
         ClusterApiObjects(needs=(certificates.name,), upgrade=upgrade),
         *(Manager(name, needs=("cluster-api", *images), upgrade=upgrade) for name in MANAGERS),
     )
     classes: Step = ClusterClasses((DOCKER_CLASS,), needs=MANAGERS)
     look: Recipe = ()
-    if kind == "existing":
+    if on == "existing":
         # What others have brought is used; on a kind plane everything is ours.
         look = (WhatIsThere(compatibility.WITHOUT_RANCHER, needs=(management_cluster.NAME,)),)
         own = tuple(UnlessThere(step, PROVIDERS) for step in own)
         classes = IfThere(classes, DOCKER)
     after = look[0].name if look else management_cluster.NAME
     fleet = rancher.fleet(choices, needs=(after,), upgrade=upgrade) if choices.delivery == "fleet" else ()
-    return (*look, certificates, *own, classes, *fleet)
+    return (*look, *own, classes, *fleet)
 
 
 def default_class(kind: str) -> str:
