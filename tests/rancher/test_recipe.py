@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +131,39 @@ def test_behind_ngrok_from_nothing_to_providers(here: Context) -> None:
     ]
     assert ours == []
     assert password(api) == made
+
+    # On the command line: what is there is kept, what nobody brings is waited for and named.
+    argv = ["--plane", "existing", "--name", "there", "--kubeconfig", here.identity.kubeconfig]
+    argv += ["--context", here.identity.context, "--expose", "ngrok", "--hostname", HOST]
+    argv += ["--charts", here.settings.charts]
+    plan = cli(here, *argv, "--rancher-version", ROW.rancher, "--dry-run")
+    assert plan.returncode == 0, plan.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in plan.stdout.splitlines()}
+    assert rows["rancher"][0] == ROW.rancher
+    waits = cli(here, *argv, "--rancher-version", "v2.13.7", "--timeout", "3s")
+    assert waits.returncode == 4, waits.stderr
+    assert "cluster-classes: waits for the kind" in waits.stderr
+    plan = cli(here, "--name", "there", "--upgrade", "--rancher-version", ROW.rancher)
+    assert (plan.returncode, plan.stdout) == (2, "")
+    assert "this needs a confirmation" in plan.stderr
+    assert ROW.rancher in plan.stderr
+    back = cli(here, "--name", "there", "--rancher-version", ROW.rancher)
+    assert "was made with other choices; nothing was changed" in back.stderr
+    assert made.reveal() not in waits.stderr + plan.stderr
+
+
+def cli(here: Context, *argv: str) -> subprocess.CompletedProcess[str]:
+    """``capi-llm bootstrap`` as a person runs it."""
+    settings = here.settings
+    env = {
+        **os.environ,
+        "CAPI_LLM_STATE": str(settings.state / "second"),
+        "CAPI_LLM_CACHE": str(settings.cache),
+        "NGROK_API_KEY": "key-0123456789",
+        "NGROK_AUTHTOKEN": "token-0123456789",
+    }
+    command = [sys.executable, "-m", "capi_llm", "bootstrap", *argv]
+    return subprocess.run(command, env=env, text=True, capture_output=True)
 
 
 def _check_providers(api: Api) -> None:

@@ -8,12 +8,13 @@ Rancher's: a second one would stop both, so it is waited for and never made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from capi_llm import versions
 from capi_llm.compatibility import Row
 from capi_llm.contract import turtles, workloads
+from capi_llm.contract.conditions import finalizers
 from capi_llm.errors import NotFound, Refused
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
@@ -24,7 +25,7 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
 from capi_llm.steps.imports import ADDON_CONFIG, ADDON_MANIFESTS
 from capi_llm.steps.objects import namespace
-from capi_llm.waiting import Status, pending, ready
+from capi_llm.waiting import Status, pending, ready, until
 
 CORE_PROVIDERS = Resource("operator.cluster.x-k8s.io", "v1alpha2", "coreproviders", "CoreProvider")
 CORE = Ref(CAPI_PROVIDERS, "cluster-api", "cattle-capi-system")
@@ -178,8 +179,16 @@ class CapiProvider(Step):
             apply(ctx.api(), self.provider.objects(), cancel=ctx.cancel)
 
     def remove(self, ctx: Context) -> None:
-        if ctx.api().find(self.provider.ref) is not None:
-            ctx.api().delete(self.provider.ref)
+        if ctx.api().find(self.provider.ref) is None:
+            return
+        ctx.api().delete(self.provider.ref)
+
+        def gone() -> Status:
+            left = ctx.api().find(self.provider.ref)
+            return ready() if left is None else pending(_leaving(left), fix="Turtles has to run for that")
+
+        what = f"the end of {self.provider.ref}"
+        until(gone, what=what, timeout=self.timeout, waiter=replace(ctx.waiter, interval=self.interval))
 
     def _kept(self, have: str) -> bool:
         """Whether the version that is there is left as it is."""
@@ -205,6 +214,11 @@ class CapiProvider(Step):
                     why="a second one of the same kind would stop both",
                     fix=f"delete it and let capi-llm make {self.provider.ref}, or use another cluster",
                 )
+
+
+def _leaving(obj: Object) -> str:
+    held = ", ".join(finalizers(obj))
+    return f"is being deleted, held by {held}" if held else "is being deleted"
 
 
 def _only_one(api: Api) -> None:
