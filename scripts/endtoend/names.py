@@ -17,8 +17,8 @@ PAUSE = "3.10"
 
 CNI_PLUGINS = "v1.7.1"
 """As in kind's node image (https://github.com/kubernetes-sigs/kind/blob/v0.30.0/images/base/Dockerfile)."""
-LOCAL_PATH = "v0.0.30"
-"""The newest that Go's module proxy has; kind's and our bundle's images are newer."""
+LOCAL_PATH = versions.BUNDLES["local-path-storage"]
+"""That of our bundle; under the tag of kind's own image, too."""
 
 REGISTRY = "registry.k8s.io"
 HAPROXY = "kindest/haproxy:v20230606-42a2262b"
