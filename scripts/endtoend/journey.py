@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
 from typing import Any
 
@@ -20,7 +21,8 @@ APPS = ("ollama", "litellm", "openwebui")
 
 def bootstrap(run: Run) -> None:
     with run.part("bootstrap") as seen:
-        seen["command"] = run.capi_llm(*BOOTSTRAP).seconds
+        done = run.capi_llm(*BOOTSTRAP)
+        seen["command"], seen["steps"] = done.seconds, steps(done.said)
         seen["again"] = run.capi_llm(*BOOTSTRAP).seconds
         seen["nodes"] = versions(run, "")
         seen["pods"] = _pods(run, "")
@@ -129,6 +131,13 @@ def destroy(run: Run) -> None:
         left = run.engine.docker("ps", "-aq").stdout.split()
         if left:
             raise Wrong(f"{len(left)} containers are left")
+
+
+def steps(said: str) -> dict[str, float]:
+    """The seconds of each step that a bootstrap tells of; those that took no time are not among them."""
+    return {
+        name: float(took) for name, took in re.findall(r"^✓ ([\w-]+): .*\(([\d.]+) s\)$", said, re.MULTILINE)
+    }
 
 
 def containers(run: Run, cluster: str) -> list[str]:

@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,23 +49,36 @@ def run(
         chosen.remove("upgrade")
     began = time.monotonic()
     current = Run(docker, ready, say)
+    report = partial(_report, docker, current, began, options.record)
     current.results["images"] = {name: round(value, 1) for name, value in timings.items()}
     for name, part in JOURNEY.items():
         if name in chosen:
             part(current)
+            report()
     usual = float(current.results.get("bootstrap", {}).get("command", 60))
     seed = options.seed if options.seed is not None else random.randrange(10**6)
     if "sequential" in chosen:
         breaking.sequential(current)
+        report()
     if "restart-within" in chosen:
         breaking.restart_within(current, usual)
+        report()
     if "kills" in chosen:
         breaking.kills(current, options.kills, seed, usual)
+        report()
+    text, wrong = report()
+    print(text)
+    print(table(current.results), file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _report(docker: Engine, current: Run, began: float, record: bool) -> tuple[str, list[str]]:
+    """The results so far as JSON, and which parts were wrong; written to :data:`RESULTS` if ``record``."""
     wrong = [name for name, seen in current.results.items() if "wrong" in seen]
     about = {
         "cores": os.cpu_count(),
         "memory GiB": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
-        "load": os.getloadavg(),
+        "load": [round(value, 1) for value in os.getloadavg()],
         "python": platform.python_version(),
         "engine": docker.docker("version", "--format", "{{.Server.Version}}").stdout.strip(),
         "kubernetes": [names.KUBERNETES, names.UPGRADE],
@@ -73,11 +87,9 @@ def run(
         "parts": current.results,
     }
     text = json.dumps(about, indent=1, ensure_ascii=False)
-    print(text)
-    print(table(current.results), file=sys.stderr)
-    if options.record:
+    if record:
         RESULTS.write_text(text + "\n")
-    return 1 if wrong else 0
+    return text, wrong
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
