@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from capi_llm.errors import BadInput
 from capi_llm.models import gateway_address, smoke, smoke_load
 from capi_llm.models.gateway_address import Gateway
+from capi_llm.models.gateway_answers import Backend, Completion
 from capi_llm.models.gateway_client import GatewayClient
 from capi_llm.models.smoke import Report, examine
 from capi_llm.settings import Secret
@@ -57,6 +58,14 @@ def test_all_is_well(backends: Backends) -> None:
     assert stream.backend.address == "http://10.0.0.1:8000/v1"
     assert report.completion is not None
     assert report.completion.tokens == 3
+
+
+def test_tokens_that_come_at_once_have_no_speed() -> None:
+    def of(first: float, last: float) -> float | None:
+        return Completion("a b c", 3, True, 1.0, Backend(), first, last).rate
+
+    assert of(0.5, 0.6) == pytest.approx(20)
+    assert of(0.5, 0.501) is None
 
 
 def test_the_key_is_shown_where_it_is_needed_and_health_is_never_asked(backends: Backends) -> None:

@@ -38,8 +38,11 @@ def models() -> None:
               help="Sequences of that length at a time.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(("auto", "bfloat16", "float16", "float32")), default="auto",
               show_default=True, help="Data type of weights.")  # fmt: skip
-@click.option("--quantization", type=click.Choice(("fp8", "int8", "awq", "gptq")),
-              help="Of weights.  [default: as the model is stored]")  # fmt: skip
+@click.option(
+    "--quantization",
+    type=click.Choice(("fp8", "int8", "awq", "gptq")),
+    help="Of weights; all but fp8 need a checkpoint that is stored so.  [default: as it is stored]",
+)
 @click.option("--kv-dtype", type=click.Choice(("auto", "fp8")), default="auto", show_default=True,
               help="Data type of the KV cache.")  # fmt: skip
 @click.option("--utilization", type=click.FloatRange(0.1, 1.0), default=0.9, show_default=True,

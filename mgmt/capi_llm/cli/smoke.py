@@ -118,7 +118,9 @@ def _show_load(load: Load) -> None:
         for name, values in (("first token", load.first), ("whole answer", load.whole)):
             rows.append((name, *(f"{percentile(values, percent):.3f} s" for percent in PERCENTILES)))
         click.echo("\n".join(columns(rows)))
-        click.echo("answered by  " + ", ".join(f"{name} × {n}" for name, n in load.backends.most_common()))
+        click.echo(
+            "answered by  " + ", ".join(f"{name[:12]} × {n}" for name, n in load.backends.most_common())
+        )
 
 
 COMMANDS = (smoke,)

@@ -8,9 +8,10 @@ low end does, and does not if not even that. docs/fit.md has every formula with 
 from __future__ import annotations
 
 import enum
+import functools
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from capi_llm.errors import BadInput
 from capi_llm.models import fit_parameters, fit_precision
@@ -50,13 +51,6 @@ class Model:
     name: str
     arch: Architecture
     stored: int | None = None
-    _matrices: list[Matrix] = field(default_factory=list, init=False, compare=False, repr=False)
-
-    def matrices(self) -> list[Matrix]:
-        """Its parameters; counted once. Raises BadInput for an unknown ``model_type``."""
-        if not self._matrices:
-            self._matrices.extend(fit_parameters.matrices(self.arch))
-        return self._matrices
 
 
 @dataclass(frozen=True)
@@ -207,9 +201,15 @@ def _weights(model: Model, how: Deployment) -> tuple[int, str]:
     if found:
         fit_precision.check(found)
     dtype = fit_precision.dtype_of(model.arch.dtype, how.dtype)
-    split, whole = _parts(model.matrices(), how.count)
+    split, whole = _parts(_matrices(model.arch), how.count)
     size = -(-fit_precision.total(split, dtype, found) // how.count)
     return size + fit_precision.total(whole, dtype, found), "formula"
+
+
+@functools.lru_cache(maxsize=16)
+def _matrices(arch: Architecture) -> tuple[Matrix, ...]:
+    """Counted once: advice looks at many deployments of one model."""
+    return tuple(fit_parameters.matrices(arch))
 
 
 def _parts(matrices: Sequence[Matrix], count: int) -> tuple[list[Matrix], list[Matrix]]:

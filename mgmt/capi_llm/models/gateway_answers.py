@@ -14,6 +14,10 @@ _LONGEST = 300
 """Characters of a server's own words in a message."""
 
 
+_AT_ONCE_SECONDS = 0.01
+"""Tokens that came within less were held back together on their way: that says nothing of their speed."""
+
+
 class Reason(enum.StrEnum):
     """What kind of failure it is."""
 
@@ -68,10 +72,11 @@ class Completion:
 
     @property
     def rate(self) -> float | None:
-        """Tokens per second after the first; None where there was no time between first and last."""
-        if self.first is None or self.last is None or self.tokens < 2 or self.last <= self.first:
+        """Tokens per second after the first; None where it is not told, or they came at once."""
+        if self.first is None or self.last is None or self.tokens < 2:
             return None
-        return (self.tokens - 1) / (self.last - self.first)
+        between = self.last - self.first
+        return (self.tokens - 1) / between if between >= _AT_ONCE_SECONDS else None
 
 
 _TEXTS = ("content", "reasoning_content", "reasoning")

@@ -120,8 +120,8 @@ def examine(
         for _ in stream:
             pass
         found = got["stream"] = stream.result()
-        speed = f", {found.rate:.1f} tokens/s after it" if found.rate is not None else ""
-        return State.OK, f"{count(found)}, the first after {found.first or 0:.3f} s{speed}{_by(found)}"
+        speed = f"{found.rate:.1f} tokens/s after it" if found.rate is not None else "all others with it"
+        return State.OK, f"{count(found)}, the first after {found.first or 0:.3f} s, {speed}{_by(found)}"
 
     with GatewayClient(gateway, within=within) as client:
         run = Run(client, heard)
