@@ -17,7 +17,7 @@ from capi_llm.tools.attempts import Progress
 from endtoend import archive, binaries, names, node, rootfs
 from endtoend.archive import Image, Layer
 
-# Not in the root of the scratch images' PATH by accident: Debian's /bin is a link to /usr/bin.
+# Not /bin: that is a link on Debian, and a layer with a folder of that name would take its place.
 _BIN = "/usr/local/bin"
 _HAPROXY = """#!/bin/sh
 # The load balancer's configuration asks for more connections than a low limit of open files allows.
@@ -47,7 +47,7 @@ class Ready:
     runtime: Path
 
 
-class Kitchen:
+class Maker:
     """Makes layers and files of images in the cache folder, each once by its content."""
 
     def __init__(self, cache: Path, progress: Progress, say: Callable[[str], None]) -> None:
@@ -82,7 +82,7 @@ class Kitchen:
 
 def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgrade: bool) -> Ready:
     """Have every image; with those of the version that clusters are upgraded to if ``upgrade``."""
-    kitchen = Kitchen(cache, progress, say)
+    maker = Maker(cache, progress, say)
     versions_ = [names.KUBERNETES, names.UPGRADE] if upgrade else [names.KUBERNETES]
     wanted = {name for name in binaries.CATALOGUE if upgrade or not name.endswith(names.UPGRADE)}
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -95,30 +95,30 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
         built = binaries.build(wanted, cache, progress)
         programs = binaries.programs(cache, say)
         on_node, network = (item.result() for item in bases)
-    kitchen.used += [on_node.tar, network.tar]
+    maker.used += [on_node.tar, network.tar]
     kind = module(binaries.kind_module(), cache)
     archives = []
     for version in versions_:
-        preloaded = kitchen.save(
-            f"preloaded-{version}", _preloaded(kitchen, version, built, programs, network, kind)
+        preloaded = maker.save(
+            f"preloaded-{version}", _preloaded(maker, version, built, programs, network, kind)
         )
         executables = {
             name: built[binaries.kubernetes(name, version)] for name in ("kubeadm", "kubelet", "kubectl")
         }
         executables |= {name: built[name] for name in binaries.CNI}
         image = node.image(version, on_node, kind, executables, preloaded, cache, say)
-        archives.append(kitchen.save(f"node-{version}", [image]))
-        kitchen.used += [item.tar for item in image.layers]
-    archives.append(kitchen.save("haproxy", [_haproxy(kitchen, network)]))
+        archives.append(maker.save(f"node-{version}", [image]))
+        maker.used += [item.tar for item in image.layers]
+    archives.append(maker.save("haproxy", [_haproxy(maker, network)]))
     # The Docker provider opens the engine's socket, the others run as nobody, as upstream's images do.
     managers = [
-        kitchen.single("manager", built[part], name, user="" if part == "capi-docker" else "65532", at="/")
+        maker.single("manager", built[part], name, user="" if part == "capi-docker" else "65532", at="/")
         for part, name in names.MANAGERS.items()
     ]
-    archives.append(kitchen.save("managers", managers))
-    archives.append(kitchen.save("apps", _apps(kitchen, programs, network, built)))
+    archives.append(maker.save("managers", managers))
+    archives.append(maker.save("apps", _apps(maker, programs, network, built)))
     for folder in ("rootfs", "layers", "images"):
-        archive.sweep(cache / folder, kitchen.used)
+        archive.sweep(cache / folder, maker.used)
     return Ready(archives, product["kind"], product["kubectl"], programs["runtime"])
 
 
@@ -133,7 +133,7 @@ def module(source: binaries.Source, cache: Path) -> Path:
 
 
 def _preloaded(
-    kitchen: Kitchen,
+    maker: Maker,
     version: str,
     built: Mapping[str, Path],
     programs: Mapping[str, Path],
@@ -143,46 +143,46 @@ def _preloaded(
     """What kubeadm and kind's manifests start on a node."""
     registry = names.REGISTRY
     images = [
-        kitchen.single(name, built[binaries.kubernetes(name, version)], f"{registry}/{name}:{version}")
+        maker.single(name, built[binaries.kubernetes(name, version)], f"{registry}/{name}:{version}")
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ]
-    proxy = kitchen.layer(
+    proxy = maker.layer(
         "kube-proxy", {f"{_BIN}/kube-proxy": built[binaries.kubernetes("kube-proxy", version)]}
     )
-    kindnetd = kitchen.layer("kindnetd", {f"{_BIN}/kindnetd": programs["kindnetd"]})
-    provisioner = kitchen.layer(
+    kindnetd = maker.layer("kindnetd", {f"{_BIN}/kindnetd": programs["kindnetd"]})
+    provisioner = maker.layer(
         "local-path", {f"{_BIN}/local-path-provisioner": built["local-path-provisioner"]}
     )
     kinds = node.kind_images(kind)
     return [
         *images,
         Image([f"{registry}/kube-proxy:{version}"], [network, proxy], [f"{_BIN}/kube-proxy"]),
-        kitchen.single("etcd", built["etcd"], f"{registry}/etcd:{names.ETCD[version]}"),
-        kitchen.single("coredns", built["coredns"], f"{registry}/coredns/coredns:{names.COREDNS[version]}"),
-        kitchen.single("pause", programs["pause"], f"{registry}/pause:{names.PAUSE}"),
+        maker.single("etcd", built["etcd"], f"{registry}/etcd:{names.ETCD[version]}"),
+        maker.single("coredns", built["coredns"], f"{registry}/coredns/coredns:{names.COREDNS[version]}"),
+        maker.single("pause", programs["pause"], f"{registry}/pause:{names.PAUSE}"),
         Image([kinds["kindnetd"]], [network, kindnetd], [f"{_BIN}/kindnetd"]),
         Image([kinds["provisioner"]], [network, provisioner], [f"{_BIN}/local-path-provisioner"]),
         Image([kinds["helper"]], [network], ["/bin/sh"]),
     ]
 
 
-def _haproxy(kitchen: Kitchen, network: Layer) -> Image:
+def _haproxy(maker: Maker, network: Layer) -> Image:
     files: dict[str, Path | str] = {
         f"{_BIN}/haproxy": _HAPROXY,
         "/usr/local/etc/haproxy-limits.cfg": _HAPROXY_LIMITS,
         "/usr/local/etc/haproxy/haproxy.cfg": _HAPROXY_START,
     }
     started = ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
-    return Image([names.HAPROXY], [network, kitchen.layer("haproxy", files)], started, stop_signal="SIGUSR1")
+    return Image([names.HAPROXY], [network, maker.layer("haproxy", files)], started, stop_signal="SIGUSR1")
 
 
 def _apps(
-    kitchen: Kitchen, programs: Mapping[str, Path], network: Layer, built: Mapping[str, Path]
+    maker: Maker, programs: Mapping[str, Path], network: Layer, built: Mapping[str, Path]
 ) -> list[Image]:
     """Stand-ins under the names of the bundles' images, and local-path-storage's own two."""
     links = {f"{_BIN}/ollama": "standin", "/bin/sh": f"{_BIN}/busybox"}
-    standin = kitchen.layer("standin", {f"{_BIN}/standin": programs["standin"]}, links)
-    shell = kitchen.layer("busybox", {f"{_BIN}/busybox": rootfs.busybox(network)})
+    standin = maker.layer("standin", {f"{_BIN}/standin": programs["standin"]}, links)
+    shell = maker.layer("busybox", {f"{_BIN}/busybox": rootfs.busybox(network)})
     images = []
     for bundle, port in STANDINS.items():
         images.append(Image([app(bundle)], [shell, standin], [f"{_BIN}/standin"], {"PORT": port}))
@@ -190,10 +190,10 @@ def _apps(
     provisioner = "local-path-provisioner"
     return [
         *images,
-        kitchen.single(provisioner, built[provisioner], app("local-path-storage")),
+        maker.single(provisioner, built[provisioner], app("local-path-storage")),
         Image(
             [app("local-path-storage", "helperImage")],
-            [shell, kitchen.layer("tools", {}, tools)],
+            [shell, maker.layer("tools", {}, tools)],
             ["/bin/sh"],
         ),
     ]

@@ -1,4 +1,4 @@
-"""Images of the end-to-end run: the same input gives the same bytes, and what is written can be read."""
+"""The end-to-end run: images of the same input are the same bytes, and what is reported is what was said."""
 
 from __future__ import annotations
 
@@ -111,3 +111,29 @@ def test_only_older_files_of_the_same_name_are_swept(tmp_path: Path) -> None:
         f"{new}.sha256",
         *others,
     }
+
+
+@pytest.mark.usefixtures("endtoend")
+def test_the_steps_of_a_bootstrap_are_read_from_what_it_says() -> None:
+    from endtoend.journey import steps
+
+    said = (
+        "… management-cluster: kind creates llm-rancher\n"
+        "✓ management-cluster: llm-rancher answers (46.6 s)\n"
+        "✓ executables: in place\n"
+        "✓ loaded-images: 4 images in the node (43.0 s)\n"
+    )
+    assert steps(said) == {"management-cluster": 46.6, "loaded-images": 43.0}
+
+
+@pytest.mark.usefixtures("endtoend")
+def test_the_table_has_a_line_for_each_part_and_what_was_wrong() -> None:
+    from endtoend.scenario import table
+
+    seen = {
+        "bootstrap": {"command": 60.5, "seconds": 62.0},
+        "upgrade": {"wrong": "not within\n10 s", "seconds": 3.0},
+    }
+    first, second = table(seen).splitlines()
+    assert first.split() == ["bootstrap", "62.0", "command", "60.5", "s"]
+    assert second.split() == ["upgrade", "3.0", "WRONG:", "not", "within"]
