@@ -28,10 +28,9 @@ def kills(run: Run, count: int, seed: int, usual: float) -> None:
             moment = round(chosen.uniform(0.5, usual), 1)
             ended = run.killed(moment, *BOOTSTRAP)
             again = run.capi_llm(*BOOTSTRAP)
-            code = run.capi_llm("status", codes=(0, 1)).code
             rounds.append({"killed after": moment, "was done": ended is not None, "again": again.seconds})
             run.say(f"kill {number + 1} of {count}: after {moment} s, again {again.seconds} s")
-            if code:
+            if not run.is_ready():
                 raise Wrong(f"the plane is not Ready after a kill at {moment} s")
             run.capi_llm("destroy", "--yes")
 
@@ -50,7 +49,7 @@ def restart_within(run: Run, usual: float) -> None:
         timer.join()
         seen["first"] = {"code": first.code, "seconds": first.seconds, "said": first.said[-600:]}
         seen["again"] = run.capi_llm(*BOOTSTRAP).seconds
-        if run.capi_llm("status", codes=(0, 1)).code:
+        if not run.is_ready():
             raise Wrong("the plane is not Ready")
     destroy(run)
 

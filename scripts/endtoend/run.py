@@ -114,6 +114,10 @@ class Run:
             )
         return done
 
+    def is_ready(self) -> bool:
+        """Whether `status` says that plane and clusters are; its exit code does not."""
+        return self.capi_llm("status").data.startswith("Ready")
+
     def killed(self, moment: float, *arguments: str) -> Done | None:
         """Run a command and SIGKILL it after ``moment`` seconds; its end where that was sooner."""
         began = time.monotonic()
