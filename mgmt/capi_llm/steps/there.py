@@ -136,7 +136,8 @@ def _with_rancher(row: Row, there: Software) -> None:
             f"bring it to {row.rancher} first, or use another cluster",
         )
     core = _one(there, found.CORE)
-    if core is not None and _one(there, found.TURTLES) is None and core.owner != OURS:
+    alone = rancher is None and _one(there, found.TURTLES) is None
+    if core is not None and alone and core.owner != OURS:
         _refuse(
             f"Cluster API core {core.version or 'of unknown version'} is there without Turtles",
             str(core.where),
