@@ -3,7 +3,8 @@
 An example is a fenced block ``console``: lines that begin with ``$ `` are commands, the lines
 below them are what they print. ``…`` in them stands for anything, and a line that is only
 ``…`` for any number of lines; without such lines any output will do. ``console exit=2`` says
-which exit code the last command has. A block ``yaml file=NAME`` is written to that file.
+which exit code the last command has. A block ``yaml file=NAME`` or ``text file=NAME`` is written to
+that file.
 ``console no-run`` is not run; a comment above it says why.
 
 The examples of a page run in order on the sandbox of all tests, in a folder of their own.
@@ -108,7 +109,7 @@ def _block(page: Page, where: str, language: str, options: list[str], body: list
     # Another language would keep a command line from being run.
     assert language in LANGUAGES, f"{where}: a block is one of {sorted(LANGUAGES)}, not {language!r}"
     words = dict(option.partition("=")[::2] for option in options)
-    if language == "yaml" and "file" in words:
+    if language in ("yaml", "text") and "file" in words:
         page.files[words["file"]] = "\n".join(body) + "\n"
     if language != "console":
         return

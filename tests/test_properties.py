@@ -9,6 +9,7 @@ formed ends at its absence. Two functions that would go on by making one are rep
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import os
@@ -215,6 +216,21 @@ GOOD_OF = {
     kinds.DELIVERY: "direct", kinds.WEBHOOK_CERTS_FROM: "self", kinds.EXPOSURE: "docker",
     kinds.NODE_KUBERNETES: "v1.33.1", kinds.IMAGE: "kindest/node:v1.33.1", kinds.CONTEXT: "kind-demo",
     kinds.IMAGES: ["docker.io/library/redis:7"],
+    kinds.MODELS: [
+        {"name": "ollama/tiny", "backends": [{"type": "ollama"}], "contextLength": 2048},
+        {
+            "name": "chat",
+            "backends": [
+                {"name": "primary", "type": "vllm", "model": "a/b", "weight": 90, "deploy": {"gpus": 1}},
+                {
+                    "name": "canary", "type": "openai-compatible", "url": "http://worker:8000/v1",
+                    "weight": 10, "apiKey": {"secret": "keys", "key": "worker"},
+                },
+            ],
+            "fallbacks": ["ollama/tiny"],
+            "timeoutSeconds": 60,
+        },
+    ],
 }  # fmt: skip
 NETWORK_OF = {"pods": "10.8.0.0/16", "services": "10.97.0.0/24"}
 RAW = st.one_of(
@@ -230,7 +246,7 @@ def put(data: dict[str, Any], path: str, value: Any) -> None:
         if not isinstance(data.get(word), dict):
             data[word] = {}
         data = data[word]
-    data[last] = value
+    data[last] = copy.deepcopy(value)
 
 
 def good_settings() -> dict[str, Any]:
@@ -402,9 +418,14 @@ def test_an_unknown_word_is_refused_by_the_loader_and_by_the_schema(data: st.Dat
     assert not VALIDATOR(SETTINGS_SCHEMA).is_valid(good)
     text = yaml.safe_dump(good)
     with pytest.raises(BadInput) as caught:
-        sources.of_document(documents.load(text, "x.yaml")[0])
+        read(text)
     assert word in str(caught.value)
     assert caught.value.fix
+
+
+def read(text: str) -> None:
+    for said in sources.of_document(documents.load(text, "x.yaml")[0]).values():
+        said.setting.kind.check(said.value, said.where)
 
 
 def _at(data: Any, path: tuple[Any, ...]) -> Any:

@@ -39,12 +39,36 @@ class Document:
     data: Any
     lines: Mapping[Trail, int]
 
-    def at(self, *path: str | int) -> str:
+    def at(self, *path: str | int) -> Place:
         """The place of ``path`` for a message: ``demo.yaml:7: pools[0].workers``."""
         line = next(
             (self.lines[path[:end]] for end in range(len(path), -1, -1) if path[:end] in self.lines), 1
         )
-        return f"{self.source}:{line}: {dotted(path)}" if path else f"{self.source}:{line}"
+        return Place(f"{self.source}:{line}: {dotted(path)}" if path else f"{self.source}:{line}", self, path)
+
+
+class Place(str):
+    """The text of a place, which knows those below it."""
+
+    _document: Document
+    _path: Trail
+
+    def __new__(cls, text: str, document: Document, path: Trail) -> Place:
+        place = super().__new__(cls, text)
+        place._document, place._path = document, path
+        return place
+
+    def below(self, *path: str | int) -> Place:
+        """The place of ``path`` below this one, with its own line."""
+        return self._document.at(*self._path, *path)
+
+
+def below(where: str, *path: str | int) -> str:
+    """The place of ``path`` below ``where``, with its own line where a document is known."""
+    if isinstance(where, Place):
+        return where.below(*path)
+    inner = dotted(path)
+    return f"{where}{inner}" if inner.startswith("[") else f"{where}.{inner}"
 
 
 def dotted(path: Trail) -> str:

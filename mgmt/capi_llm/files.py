@@ -51,6 +51,30 @@ def write_private(path: Path, content: str | bytes) -> None:
         ) from error
 
 
+def replace(path: Path, content: str) -> None:
+    """Write ``content`` in place of the file at ``path``, atomically; its mode stays, a link is followed."""
+    try:
+        real = path.resolve()
+        handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".new", dir=real.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, real.stat().st_mode & 0o7777 if real.exists() else 0o644)
+            os.replace(temporary, real)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise CapiLlmError(
+            "a file can not be written",
+            on=str(path),
+            why=error.strerror or str(error),
+            fix="make the file and its folder writable",
+        ) from error
+
+
 def sweep(folder: Path, name: str = "") -> None:
     """Remove what killed writers have left of ``name``, or of all files, in ``folder``.
 

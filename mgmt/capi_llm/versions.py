@@ -65,6 +65,15 @@ BUNDLES = {
     # https://github.com/BerriAI/litellm/releases/tag/v1.106.12
     "litellm": "v1.106.12",
     "litellm-config": "v1.106.12",
+    # https://github.com/vllm-project/vllm/releases/tag/v0.26.0; built for CUDA 13, so it wants a new driver.
+    "vllm": "v0.26.0",
+    # The last line that is also built for CUDA 12 (https://github.com/sgl-project/sglang).
+    "sglang": "v0.5.19-cu129",
+    # Valkey: maintained, under a free licence, and what LiteLLM asks of Redis
+    # (https://github.com/valkey-io/valkey-helm/blob/main/valkey/README.md).
+    "redis": "8.1.4",
+    # The official image (https://hub.docker.com/_/postgres); those of Bitnami are gone.
+    "postgresql": "17.5-bookworm",
     # https://github.com/open-webui/open-webui/releases/tag/v0.11.4
     "openwebui": "v0.11.4",
     # The workload clusters' minor version

@@ -61,6 +61,30 @@ _OLLAMA: dict[str, Any] = {
     "networkPolicy": {"fromNamespaces": ["kserve"], "internet": False},
 }  # fmt: skip
 
+_SERVERS: list[dict[str, Any]] = [
+    {"name": "chat", "model": "Qwen/Qwen2.5-0.5B-Instruct"},
+    {
+        "name": "chat-canary", "model": "meta-llama/Llama-3.1-8B-Instruct", "servedName": "llama", "gpus": 2,
+        "contextLength": 1048576, "memoryFraction": 0.45, "runtimeClassName": "nvidia", "storageSize": "80Gi",
+        "args": ["--seed=7"],
+    },
+]  # fmt: skip
+_SERVER: dict[str, Any] = {
+    **_EVERYWHERE,
+    **{word: POD[word] for word in ("affinity", "priorityClassName", "podAnnotations", "podLabels")},
+    "models": _SERVERS,
+    "huggingFaceToken": {"secretName": "hugging-face", "key": "hf"},
+    "env": {"HF_HUB_OFFLINE": "1"},
+    "sharedMemory": "8Gi",
+    "startupSeconds": 7200,
+    "storage": {"size": "100Gi", "accessMode": "ReadWriteMany", "storageClass": "longhorn"},
+    "networkPolicy": {"fromNamespaces": ["kserve"], "internet": False},
+}
+_STORE: dict[str, Any] = {
+    **{word: POD[word] for word in ("priorityClassName", "podAnnotations", "podLabels")},
+    "secret": {"name": "mine", "key": "word"},
+}
+
 SETS: dict[str, list[dict[str, Any]]] = {
     "ollama": [
         {},
@@ -86,6 +110,49 @@ SETS: dict[str, list[dict[str, Any]]] = {
         },
         {"schedule": "@hourly", "networkPolicy": {"ollamaNamespaces": []}},
     ],
+    "vllm": [
+        {"models": [{"name": "chat", "model": "Qwen/Qwen2.5-0.5B-Instruct"}]},
+        {"models": _SERVERS} | FLEET,
+        _SERVER,
+        {
+            "models": _SERVERS,
+            "storage": {"enabled": False, "accessMode": "ReadWriteOncePod"},
+            "networkPolicy": {"enabled": False},
+            "image": {"pullPolicy": "Never"},
+        },
+    ],
+    "sglang": [
+        {"models": [{"name": "chat", "model": "Qwen/Qwen2.5-0.5B-Instruct"}]},
+        {"models": _SERVERS} | FLEET,
+        _SERVER,
+        {
+            "models": _SERVERS,
+            "storage": {"enabled": False, "accessMode": "ReadWriteOncePod"},
+            "networkPolicy": {"enabled": False},
+            "image": {"pullPolicy": "Never"},
+        },
+    ],
+    "redis": [
+        {},
+        FLEET,
+        {**_EVERYWHERE, **_STORE, "maxMemory": "1gb"},
+        {"networkPolicy": {"enabled": False}, "image": {"pullPolicy": "Never"}},
+    ],
+    "postgresql": [
+        {},
+        FLEET,
+        {
+            **_EVERYWHERE,
+            **_STORE,
+            "connections": 500,
+            "storage": {"size": "20Gi", "storageClass": "longhorn"},
+        },
+        {
+            "networkPolicy": {"enabled": False},
+            "storage": _NO_STORAGE,
+            "image": {"pullPolicy": "Never"},
+        },
+    ],
     "litellm": [
         {},
         FLEET,
@@ -96,11 +163,19 @@ SETS: dict[str, list[dict[str, Any]]] = {
             "replicas": 3,
             "masterKey": {"secretName": "gateway", "key": "key"},
             "providerKeys": {"secretName": "providers"},
+            "keys": [{"variable": "KEY_LOCAL", "secretName": "local", "key": "api-key"}],
+            "redis": {"enabled": True, "secretName": "cache", "key": "word"},
+            "database": {
+                "enabled": True, "host": "db.example", "port": 6432, "name": "gateway", "user": "gateway",
+                "secretName": "db", "key": "word", "saltSecret": "salt", "saltKey": "salt",
+            },
+            "drainSeconds": 0,
             "config": {"configMap": "my-config"},
             "configHash": "8c2d573b",
             "env": {"LITELLM_LOG": "DEBUG"},
             "networkPolicy": {
                 "fromNamespaces": ["traefik"], "ollamaNamespaces": ["models"], "internet": False,
+                "backendPorts": [8000, 30000],
             },
         },
         {"networkPolicy": {"enabled": False}, "image": {"pullPolicy": "Never"}},
@@ -132,7 +207,9 @@ SETS: dict[str, list[dict[str, Any]]] = {
             "routing": {
                 "strategy": "least-busy", "retries": 0, "timeoutSeconds": 30, "allowedFails": 1,
                 "cooldownSeconds": 5, "aliases": {"gpt-4": "llama"}, "fallbacks": [{"llama": ["tiny"]}],
+                "limits": True, "contextChecks": True,
             },
+            "redis": {"enabled": True, "host": "redis.example", "port": 6380},
             "requestTimeoutSeconds": 120,
             "dropParams": False,
             "jsonLogs": False,

@@ -48,6 +48,13 @@ router_settings:
   timeout: {{ .timeoutSeconds }}
   allowed_fails: {{ .allowedFails }}
   cooldown_time: {{ .cooldownSeconds }}
+  {{- if .contextChecks }}
+  enable_pre_call_checks: true
+  {{- end }}
+  {{- if .limits }}
+  optional_pre_call_checks:
+    - enforce_model_rate_limits
+  {{- end }}
   {{- with .aliases }}
   model_group_alias:
     {{- toYaml . | nindent 4 }}
@@ -56,8 +63,20 @@ router_settings:
   fallbacks:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+{{- with $.Values.redis }}
+{{- if .enabled }}
+  # Counters of limits and cooldowns are shared by all pods. Answers are not stored.
+  redis_host: {{ .host }}
+  redis_port: {{ .port }}
+  redis_password: os.environ/REDIS_PASSWORD
+{{- end }}
+{{- end }}
 {{- end }}
 litellm_settings:
+  {{- if .Values.redis.enabled }}
+  # A key that is revoked at one pod is so at all of them.
+  enable_redis_auth_cache: true
+  {{- end }}
   request_timeout: {{ .Values.requestTimeoutSeconds }}
   drop_params: {{ .Values.dropParams }}
   json_logs: {{ .Values.jsonLogs }}
@@ -65,4 +84,12 @@ litellm_settings:
 general_settings:
   # From the Secret that the litellm bundle names. Without a key LiteLLM would serve anybody.
   master_key: os.environ/LITELLM_MASTER_KEY
+  {{- with .Values.redis }}
+  {{- if .enabled }}
+  coordination_redis:
+    host: {{ .host }}
+    port: {{ .port }}
+    password: os.environ/REDIS_PASSWORD
+  {{- end }}
+  {{- end }}
 {{- end }}

@@ -4,6 +4,7 @@ Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
 
     labels:
       capi-llm.dev/planes: kind.existing.sandbox   the kinds of planes that the bundle fits; all without it
+      capi-llm.dev/on-demand: "true"               only where something needs it, or it is named
       capi-llm.dev/place: workload                 or management: it runs there, once for each cluster
       capi-llm.dev/cni: calico                     it is the network of clusters whose label ``cni`` says so
       capi-llm.dev/serving: knative                it is for apps whose value ``serving`` says so, no others
@@ -29,6 +30,7 @@ PLANES = f"{versions.GROUP}/planes"
 PLACE = f"{versions.GROUP}/place"
 CNI = f"{versions.GROUP}/cni"
 SERVING = f"{versions.GROUP}/serving"
+ON_DEMAND = f"{versions.GROUP}/on-demand"
 KINDS = ("kind", "existing", "sandbox")
 """Kinds of planes that a bundle may name."""
 
@@ -74,6 +76,11 @@ class Bundle:
     def labels(self) -> Mapping[str, str]:
         """``labels`` of fleet.yaml, which are those of a Fleet Bundle."""
         return {key: str(value) for key, value in (self.document.data.get("labels") or {}).items()}
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it is there only where something needs it, or somebody names it."""
+        return self.labels.get(ON_DEMAND) == "true"
 
     @property
     def digest(self) -> str:

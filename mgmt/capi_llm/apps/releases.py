@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,21 +34,39 @@ class Said:
     found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By app: what the cluster itself says, such as which Secrets are there."""
 
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """By app: what the models mean for it. A bundle gets what it knows."""
+
+    models_at: str = "models"
     where: str = "apps.values"
     files: tuple[Path, ...] = ()
     sets: tuple[str, ...] = ()
 
 
 def wanted(
-    bundles: Sequence[Bundle], names: Iterable[str] | None, kind: str, where: str, cni: str = ""
+    bundles: Sequence[Bundle],
+    names: Iterable[str] | None,
+    kind: str,
+    where: str,
+    cni: str = "",
+    *,
+    brings: Collection[str] = (),
+    spares: Collection[str] = (),
 ) -> tuple[Bundle, ...]:
     """The bundles to have on clusters of a plane of ``kind`` with network ``cni``: those that are named,
     else all that fit.
 
+    All that fit are without those on demand, unless something ``brings`` them, and without ``spares``.
     Raises BadInput for a name that there is not, Refused for one that does not fit.
     """
     if names is None:
-        return tuple(bundle for bundle in bundles if bundle.fits(kind, cni))
+        return tuple(
+            bundle
+            for bundle in bundles
+            if bundle.fits(kind, cni)
+            and bundle.name not in spares
+            and (not bundle.on_demand or bundle.name in brings)
+        )
     known = {bundle.name: bundle for bundle in bundles}
     chosen = []
     for name in names:
@@ -101,6 +119,9 @@ def of(
     for bundle in bundles:
         origins = [Origin(bundle.values, "", bundle.document, ("helm", "values"))]
         origins.append(Origin(_of_plane(bundle, kind, target), f"plane of kind {kind}"))
+        models = {word: item for word, item in said.models.get(bundle.name, {}).items() if bundle.knows(word)}
+        if models:
+            origins.append(Origin(models, said.models_at))
         if bundle.name in said.found:
             origins.append(Origin(said.found[bundle.name], "what is in the cluster"))
         own = said.settings.get(bundle.name)

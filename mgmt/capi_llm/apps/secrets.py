@@ -39,6 +39,8 @@ class Key:
     key: str
     make: Callable[[], str]
     named_by: tuple[str, ...]
+    when: tuple[str, ...] = ()
+    """The value that says whether it is needed; always, where there is none."""
 
 
 def _word() -> str:
@@ -47,8 +49,14 @@ def _word() -> str:
 
 KEYS = (
     Key("litellm", *MASTER, lambda: f"sk-{_word()}", ("masterKey", "secretName")),
+    Key(
+        "litellm", "litellm-salt", "salt-key", lambda: f"sk-{_word()}", ("database", "saltSecret"),
+        ("database", "enabled"),
+    ),
+    Key("redis", "redis", "password", _word, ("secret", "name")),
+    Key("postgresql", "postgresql", "password", _word, ("secret", "name")),
     Key("openwebui", "openwebui", "webui-secret-key", _word, ("secret", "name")),
-)
+)  # fmt: skip
 """LiteLLM's keys begin with ``sk-`` (https://docs.litellm.ai/docs/proxy/virtual_keys)."""
 
 _SHARED = Key("openwebui", "openwebui", "openai-api-key", _word, ("secret", "name"))
@@ -98,6 +106,16 @@ def of_cluster(
         ):
             return {bundle.name: {"providerKeys": {"secretName": PROVIDERS}}}
     return {}
+
+
+def provider_names(api: Api, bundles: Iterable[Bundle], providers: Mapping[str, Secret]) -> frozenset[str]:
+    """Variables of providers whose key is there: said now, or in the cluster from earlier."""
+    found = set(providers)
+    for bundle in bundles:
+        if bundle.name == "litellm":
+            live = api.find(Ref(SECRETS, PROVIDERS, bundle.namespace))
+            found |= {name for name, value in ((live or {}).get("data") or {}).items() if value}
+    return frozenset(found)
 
 
 def _have(api: Api, namespace: str, key: Key, make: Callable[[], str], written: list[Ref]) -> str:
@@ -150,11 +168,16 @@ def _put(api: Api, namespace: str, providers: Mapping[str, Secret]) -> list[Ref]
 
 
 def _ours(release: Release, key: Key) -> bool:
-    """Whether the values leave the Secret to us, and name none of the user's own."""
-    found: Any = release.values
-    for part in key.named_by:
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found in (None, "", key.secret)
+    """Whether the values want the Secret, leave it to us, and name none of the user's own."""
+    if key.when and not _at(release.values, key.when):
+        return False
+    return _at(release.values, key.named_by) in (None, "", key.secret)
+
+
+def _at(values: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def _read(secret: Object | None, key: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from capi_llm.clusters import workload
 from capi_llm.errors import Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Ref
+from capi_llm.models.apps import GATEWAY, Plan, plan, require_keys
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from capi_llm.waiting import Cancel, Waiter
@@ -52,6 +53,11 @@ class Stack:
     """Both engines, whichever is used."""
 
     helm: Helm
+    models: Plan
+    """What the models mean for the apps."""
+
+    providers: frozenset[str]
+    """Variables of providers whose key is there."""
 
     @property
     def cni(self) -> str:
@@ -69,7 +75,18 @@ class Stack:
         """
         said = list(names)
         where = "APP" if said else "apps.wanted"
-        wanted = making.wanted(self.bundles, said or self.settings.apps, self.kind, where, self.cni)
+        here = {bundle.name for bundle in self.bundles if bundle.fits(self.kind, self.cni)}
+        brings = [app for app in self.models.brings if app in here]
+        own = said or self.settings.apps
+        wanted = making.wanted(
+            self.bundles,
+            own if said or own is None else [*own, *brings],
+            self.kind,
+            where,
+            self.cni,
+            brings=brings,
+            spares=self.models.spares,
+        )
         chosen = {bundle.name for bundle in wanted}
         if not said and self.settings.apps is None:
             chosen -= making.idle(self.releases)
@@ -82,6 +99,8 @@ class Stack:
         """Have the namespaces and Secrets of ``releases``; returns the Secrets that were written."""
         from capi_llm.apps import namespaces
 
+        if any(release.app == GATEWAY for release in releases):
+            require_keys(self.models.models, self.providers)
         own = [release for release in releases if release.bundle.place == "workload"]
         namespaces.ensure(self.workload, namespaces.objects(own, ()))
         written = secrets.ensure(self.workload, own, self.settings.provider_keys)
@@ -132,7 +151,15 @@ def opened(
         offline=settings.offline,
         cancel=cancel,
     )
-    said = Said(settings.app_values, where=settings.app_values_at, files=tuple(files), sets=tuple(sets))
+    models = plan(settings, settings.provider_keys)
+    said = Said(
+        settings.app_values,
+        models=models.values,
+        models_at=settings.models_at,
+        where=settings.app_values_at,
+        files=tuple(files),
+        sets=tuple(sets),
+    )
     making.of(fitting, kind, target, said, helm.set)  # refuses what is wrong before a cluster is asked
     said_engine = delivery.said(settings.delivery)
     usual = delivery.said(engine) if delivery.recorded(cluster) is None else None
@@ -144,7 +171,9 @@ def opened(
     with workload.connected(management, name, namespace, cancel=cancel) as api:
         check_fit(api, cluster)
         found = secrets.of_cluster(api, fitting, settings.provider_keys)
-        said = Said(said.settings, found, said.where, said.files, said.sets)
+        providers = secrets.provider_names(api, fitting, settings.provider_keys)
+        models = plan(settings, providers)
+        said = replace(said, found=found, models=models.values)
         direct = Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel)
         waiter = Waiter(cancel=cancel or Cancel())
         by_fleet = ByPlace(
@@ -164,6 +193,8 @@ def opened(
             by_fleet if chosen == "fleet" else direct,
             by_fleet,
             helm,
+            models,
+            providers,
         )
 
 

@@ -49,7 +49,7 @@ def config(context: click.Context, output: str) -> None:
         return
     rows = [("SETTING", "VALUE", "FROM")]
     rows += [
-        (item.setting.path, _text(_plain(item.value)), _origin(item))
+        (item.setting.path, _text(_short(item)), _origin(item))
         for item in found
         # A sandbox has a dozen executables, and hardly anybody brings their own.
         if item.value is not None or not item.setting.path.startswith("parts.executables.")
@@ -80,11 +80,19 @@ def _as_json(found: Found) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     from capi_llm.fields import Range
-    from capi_llm.settings import Secret
+    from capi_llm.settings import Model, Secret
+    from capi_llm.settings.models import written
 
     if isinstance(value, Path | Secret | Range):
         return str(value)
+    if isinstance(value, tuple) and any(isinstance(item, Model) for item in value):
+        return [written(item) for item in value]
     return list(value) if isinstance(value, tuple) else value
+
+
+def _short(found: Found) -> Any:
+    value = _plain(found.value)
+    return [model["name"] for model in value] if found.setting.path == "models" and value else value
 
 
 def _text(value: Any) -> str:

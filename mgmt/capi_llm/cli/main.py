@@ -33,14 +33,17 @@ COMMANDS = {
         "Whether a management plane can be made here: every prerequisite, and what to do.",
     ),
     "events": Entry("status", "What happened to cluster NAME and its machines, newest last."),
+    "keys": Entry("keys", "Keys of the gateway's clients: create, list, revoke."),
     "kubeconfig": Entry(
         "kubeconfig", "Write the kubeconfig of cluster NAME to a file, or merge it into yours."
     ),
     "logs": Entry("logs", "Log of WHAT: a part of a sandbox, an app on CLUSTER, or its `autoscaler`."),
+    "models": Entry(
+        "models", "Models behind the gateway: which there are, where they are served, who gets which share."
+    ),
     "new-cluster": Entry(
         "clusters", "Make the workload cluster NAME with its apps, and wait until all of it is ready."
     ),
-    "models": Entry("models", "Models: whether one fits a GPU."),
     "plan": Entry("plan", "What a change would do: accepted or refused, and what differs, field by field."),
     "planes": Entry("planes", "List management planes, and choose one."),
     "portforward": Entry(

@@ -21,7 +21,7 @@ KEY_VARIABLE = "LITELLM_MASTER_KEY"
 _OF_MODEL = ("model", "weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests")
 _OF_ROUTER = (
     "routing_strategy", "num_retries", "timeout", "allowed_fails", "cooldown_time", "model_group_alias",
-    "fallbacks", "context_window_fallbacks", "enable_pre_call_checks",
+    "fallbacks", "context_window_fallbacks", "enable_pre_call_checks", "optional_pre_call_checks",
 )  # fmt: skip
 _OF_LITELLM = ("request_timeout", "drop_params", "num_retries", "fallbacks", "json_logs")
 """What is taken over: nothing that would lead to a provider, a database, a cache or a log collector."""
@@ -84,8 +84,11 @@ def answer(model: str) -> str:
 def _model(given: Mapping[str, Any]) -> dict[str, Any]:
     name = str(given.get("model_name", ""))
     params = _some(given.get("litellm_params"), _OF_MODEL)
+    # By its id an entry is asked for, and told apart from the others of its name.
+    info = _some(given.get("model_info"), ("id", "max_input_tokens"))
     return {
         "model_name": name,
+        "model_info": info,
         # Some providers' clients refuse to be made without a key, or ask at an address of their own.
         "litellm_params": params
         | {"api_key": "simulated", "api_base": "http://127.0.0.1:9", "mock_response": answer(name)},

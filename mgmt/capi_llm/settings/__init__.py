@@ -5,6 +5,7 @@ of them follow one table::
 
     table     every setting: path in the file, kind, default, variable, meaning
     words     those about a cluster, which ``new-cluster -f FILE`` shares
+    models    the models as they are said; model_words, backend_words and wording read and check them
     kinds     how a value is checked, and how JSON Schema says it
     sources   what the file, ``.env`` and the environment say, each with its place
     load      all of them in their order: Settings
@@ -18,6 +19,7 @@ Everything below the command line gets values, never names of variables.
 
 from capi_llm.settings.host import listener
 from capi_llm.settings.load import Found, Settings, load
+from capi_llm.settings.models import Backend, KeyRef, Model, Serving
 from capi_llm.settings.process import (
     child_environment,
     command_environment,
@@ -30,8 +32,12 @@ from capi_llm.settings.secret import Secret
 from capi_llm.settings.sources import everything
 
 __all__ = [
+    "Backend",
     "Found",
+    "KeyRef",
+    "Model",
     "Secret",
+    "Serving",
     "Settings",
     "child_environment",
     "command_environment",

@@ -12,6 +12,7 @@ from capi_llm import fields, versions
 from capi_llm.errors import BadInput
 from capi_llm.fields import HostNetwork
 from capi_llm.settings import kinds, sources
+from capi_llm.settings.models import Model
 from capi_llm.settings.secret import Secret
 from capi_llm.settings.sources import Layer, Said, Source
 from capi_llm.settings.table import BY_PATH, CONFIG, PARTS, SETTINGS, XDG, Setting
@@ -68,6 +69,14 @@ class Settings:
     gateway_key: Secret | None = None
     """What a gateway at an address of its own is shown."""
 
+    models: tuple[Model, ...] | None = None
+    """Models that were said; None: the default ones."""
+
+    models_at: str = "models"
+    """The place where they were said."""
+
+    client_keys: bool = False
+    shared_limits: bool = False
     management: str = ""
     """Name of a kind plane's cluster; empty where nobody said it."""
 
@@ -200,6 +209,10 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
             if item.setting.kind is kinds.API_KEY and item.value
         },
         gateway_key=value("gateway.key"),
+        models=value("models"),
+        models_at=found["models"].where,
+        client_keys=value("gateway.clientKeys"),
+        shared_limits=value("gateway.sharedLimits"),
         management=value("management.name") or "",
         images=value("management.images") or (),
         rancher_hostname=value("rancher.hostname") or "",

@@ -23,6 +23,7 @@ _SECTIONS = {
     "host": "This machine.",
     "cluster": "Defaults of new-cluster; a ClusterSpec file and flags win over them.",
     "apps": "The LLM apps on workload clusters.",
+    "gateway": "LiteLLM, the gateway before all models.",
     "management": "The management cluster of a plane of kind `kind` or `existing`.",
     "rancher": "Rancher on a plane of kind `kind` or `existing`.",
     "charts": "Where the charts of a management plane come from.",

@@ -139,6 +139,18 @@ SETTINGS: tuple[Setting, ...] = (
         None, "CAPI_LLM_GATEWAY_KEY", "none",
     ),
     Setting(
+        "models", kinds.MODELS, "models and where they are served; see `models`", None, "",
+        "`ollama/tinyllama`, and those of providers whose key is there",
+    ),
+    Setting(
+        "gateway.clientKeys", kinds.SWITCH, "whether clients have keys of their own; brings PostgreSQL",
+        False, "CAPI_LLM_GATEWAY_CLIENT_KEYS",
+    ),
+    Setting(
+        "gateway.sharedLimits", kinds.SWITCH, "whether LiteLLM's pods count limits together; brings Redis",
+        False, "CAPI_LLM_GATEWAY_SHARED_LIMITS",
+    ),
+    Setting(
         "management.name", kinds.NAME, "name of a kind plane's cluster, never of a workload cluster", None,
         "CLUSTER_NAME", "`llm-rancher` for plane `kind`, else the plane's name",
     ),
