@@ -77,8 +77,8 @@ def prepared(folder: Path) -> dict[str, str]:
         schema.write_text("\n".join(line for line in lines if "binaryTargets" not in line) + "\n")
         (folder / "package.json").write_text('{"name": "query-engine", "private": true}\n')
         packages = [f"{name}@{PRISMA}" for name in ("prisma", "@prisma/client", "@prisma/adapter-pg")]
-        run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages, "pg@8", "graphql@16"],
-            cwd=folder)  # fmt: skip
+        packages += ["pg@8", "graphql@16"]
+        run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages], cwd=folder)
         run([sys.executable, "-m", "pip", "install", "-q", f"prisma=={PRISMA_PYTHON}"])
         stub = folder / "library.so.node"  # looked for, and not used by what generates the client
         stub.touch()
@@ -169,7 +169,7 @@ def redis(folder: Path, password: str) -> Iterator[int]:
     if shutil.which("redis-server") is None:
         raise Missing("Redis is missing: apt-get install redis-server")
     port = free_port()
-    text = f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
+    lines = ["bind 127.0.0.1", f"port {port}", f"requirepass {password}", 'save ""', "appendonly no", ""]
     with (folder / "redis.log").open("ab") as log:
         child = subprocess.Popen(
             ["redis-server", "-"], stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder
@@ -217,7 +217,8 @@ def litellm(folder: Path, config: Path, env: dict[str, str], port: int = 0) -> I
     """LiteLLM with that configuration, ready."""
     port = port or free_port()
     argv = [sys.executable, "-P", "-c", "from litellm.proxy.proxy_cli import run_server; run_server()",
-            "--config", config, "--host", "127.0.0.1", "--port", str(port), "--telemetry", "False"]  # fmt: skip
+            "--config", config, "--host", "127.0.0.1", "--port", str(port),
+            "--telemetry", "False"]  # fmt: skip
     around = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),

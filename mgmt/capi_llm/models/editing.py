@@ -68,7 +68,8 @@ def changed(text: str, change: Callable[[Listed], None], *, where: str) -> str:
     try:
         data = yaml.load(block) if block else CommentedMap()
     except YAMLError as error:
-        raise _by_hand(where, documents.problem(error) if isinstance(error, Exception) else "") from error
+        # Its own words quote the file.
+        raise _by_hand(where, getattr(error, "problem", None) or "it can not be parsed") from None
     if data.get(WORD) is None:
         data[WORD] = CommentedSeq()
     change(data[WORD])

@@ -10,13 +10,10 @@ A model with a policy becomes one with two backends. What has none goes to the d
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from dotenv.parser import parse_stream
 
 from capi_llm import documents, fields
 from capi_llm.errors import BadInput, NotFound
@@ -25,6 +22,7 @@ from capi_llm.settings import Backend, Model
 from capi_llm.settings.backend_words import check_url
 from capi_llm.settings.model_words import check, model_name
 from capi_llm.settings.models import ANY, WITH_URL, BackendType, backend_type
+from capi_llm.settings.sources import variables
 
 UPSTREAMS, DEFAULT, POLICIES = "GATEWAY_UPSTREAMS", "GATEWAY_DEFAULT_UPSTREAM", "GATEWAY_ROUTE_POLICIES"
 STRATEGIES = ("canary", "single")
@@ -39,11 +37,7 @@ def read(path: Path) -> tuple[Model, ...]:
         text = documents.read(path, "--env")
     except FileNotFoundError:
         raise NotFound("the file does not exist", on=str(path), fix="check --env") from None
-    said = {
-        binding.key: (binding.value, f"{path}:{binding.original.line}: {binding.key}")
-        for binding in parse_stream(io.StringIO(text))
-        if binding.key in (UPSTREAMS, DEFAULT, POLICIES) and binding.value
-    }
+    said = {name: (value, f"{path}:{line}: {name}") for name, (value, line) in variables(text).items()}
     if UPSTREAMS not in said:
         raise BadInput(
             f"{path}: {UPSTREAMS} is missing",

@@ -62,26 +62,24 @@ _BACKEND = _closed(
     },
     "type",
 )
-MODELS = (
-    {
-        "type": "array",
-        "items": _closed(
-            {
-                "name": {**_NAME_OF_MODEL, "description": "by which clients ask for it"},
-                "backends": {"type": "array", "minItems": 1, "items": _BACKEND},
-                "contextLength": _whole("tokens of question and answer", 1, 10**9),
-                "timeoutSeconds": {**_SECONDS, "description": "for a whole answer"},
-                "streamTimeoutSeconds": {**_SECONDS, "description": "for the first word of a stream"},
-                "fallbacks": {
-                    "type": "array",
-                    "items": _NAME_OF_MODEL,
-                    "description": "models that are asked where this one fails",
-                },
-                "requestsPerMinute": _whole("requests of all clients together", 1, 10**9),
-                "tokensPerMinute": _whole("tokens of all clients together", 1, 10**9),
+MODELS: Mapping[str, Any] = {
+    "type": "array",
+    "items": _closed(
+        {
+            "name": {**_NAME_OF_MODEL, "description": "by which clients ask for it"},
+            "backends": {"type": "array", "minItems": 1, "items": _BACKEND},
+            "contextLength": _whole("tokens of question and answer", 1, 10**9),
+            "timeoutSeconds": {**_SECONDS, "description": "for a whole answer"},
+            "streamTimeoutSeconds": {**_SECONDS, "description": "for the first word of a stream"},
+            "fallbacks": {
+                "type": "array",
+                "items": _NAME_OF_MODEL,
+                "description": "models that are asked where this one fails",
             },
-            "name",
-            "backends",
-        ),
-    },
-)
+            "requestsPerMinute": _whole("requests of all clients together", 1, 10**9),
+            "tokensPerMinute": _whole("tokens of all clients together", 1, 10**9),
+        },
+        "name",
+        "backends",
+    ),
+}

@@ -74,6 +74,17 @@ def everything() -> dict[str, str]:
     return {**{name: value for name, value, *_ in _dotenv_lines()}, **os.environ}
 
 
+def variables(text: str) -> dict[str, tuple[str, int]]:
+    """Name → value and line of the environment file ``text``; what is empty or no NAME=VALUE is left out."""
+    from dotenv.parser import parse_stream
+
+    return {
+        binding.key: (binding.value, binding.original.line)
+        for binding in parse_stream(io.StringIO(text))
+        if binding.key and binding.value
+    }
+
+
 def find_file(named: Path | None) -> Path | None:
     """The settings file: ``named``, else capi-llm.yaml of the current folder, if it is there."""
     if named is not None:
