@@ -81,7 +81,7 @@ def known_weights(gateway: Gateway, model: Model, *, within: float) -> dict[str,
     ids = {entry_id(model.name, item.name): item.name for item in model.backends}
     found: dict[str, int] = {}
     for item in json.loads(reply.body).get("data") or []:
-        name = ids.get((item.get("model_info") or {}).get("id"))
+        name = ids.get(str((item.get("model_info") or {}).get("id")))
         if name is not None:
             weight = (item.get("litellm_params") or {}).get("weight") or 0
             found[name] = int(weight) if item.get("model_name") == model.name else 0
