@@ -9,9 +9,11 @@ operator registers itself and makes a Domain of the Ingress.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,8 +53,14 @@ def upstream_kinds(*names: str) -> list[Object]:
         path = BESIDE / "crds" / f"{name}.yaml"
         if not path.is_file():
             pytest.skip(f"{path} is not there; SHARED=FOLDER names another folder")
-        found += [obj for obj in yaml.safe_load_all(path.read_text()) if obj]
+        found += _read(path)
     return found
+
+
+@functools.cache
+def _read(path: Path) -> list[Object]:
+    with path.open() as file:
+        return [obj for obj in yaml.load_all(file, yaml.CSafeLoader) if obj]
 
 
 def objects(text: str) -> list[Object]:

@@ -142,7 +142,7 @@ def test_behind_ngrok_from_nothing_to_providers(here: Context) -> None:
     assert rows["rancher"][0] == ROW.rancher
     waits = cli(here, *argv, "--rancher-version", "v2.13.7", "--timeout", "3s")
     assert waits.returncode == 4, waits.stderr
-    assert "cluster-classes: waits for the kind" in waits.stderr
+    assert "cluster-classes is not ready after 3 s: waits for the kind" in waits.stderr
     plan = cli(here, "--name", "there", "--upgrade", "--rancher-version", ROW.rancher)
     assert (plan.returncode, plan.stdout) == (2, "")
     assert "this needs a confirmation" in plan.stderr
