@@ -116,7 +116,8 @@ def kubelet(control_plane: ControlPlane) -> Iterator[None]:
         with Api.from_kubeconfig(control_plane.kubeconfig) as api:
             while not stop.wait(0.1):
                 for obj in api.list(DEPLOYMENTS):
-                    if not (obj.get("status") or {}).get("availableReplicas"):
+                    seen = (obj.get("status") or {}).get("observedGeneration")
+                    if seen != obj["metadata"]["generation"]:
                         status = {
                             **dict.fromkeys(
                                 ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1
@@ -476,7 +477,9 @@ def test_an_older_cluster_api_stays_until_upgrade_is_said(place: Place, control_
             state["node_images"][NODE] = list(older.values())
         before = len(control_plane.writes())
         assert set(place.bootstrap().values()) == {"unchanged"}
-        assert control_plane.writes()[before:] == []
+        # The status is written by the simulated kubelet.
+        writes = control_plane.writes()[before:]
+        assert [write for write in writes if not write.endswith("/status")] == []
         said = {step.step: step.status.message for step in plane.overview(place.settings).steps}
         assert (
             said["capi-core"] == f"v1.10.6 is there; bootstrap --upgrade takes it to {versions.CLUSTER_API}"
