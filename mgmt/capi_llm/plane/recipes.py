@@ -24,6 +24,7 @@ from capi_llm.steps.found import DOCKER
 from capi_llm.steps.images import Images, LoadedImages, NodeImage
 from capi_llm.steps.kind_cluster import KindCluster
 from capi_llm.steps.kwok_provider import ProviderKinds
+from capi_llm.steps.load_balancers import LoadBalancers
 from capi_llm.steps.management_cluster import ExistingCluster
 from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
@@ -75,6 +76,7 @@ def kind(*, upgrade: bool = False) -> Recipe:
         NodeImage(),
         Images(upgrade=upgrade),
         KindCluster(),
+        LoadBalancers(),
         LoadedImages(upgrade=upgrade),
     )
 
