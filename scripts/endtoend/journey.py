@@ -53,7 +53,7 @@ def portforward(run: Run) -> None:
         seen["command"] = run.capi_llm("portforward", CLUSTER, *APPS, "--detach").seconds
         try:
             for app, port in images.STANDINS.items():
-                seen[app] = _get(3000 if app == "openwebui" else int(port))
+                seen[app] = _get(int(port))
         finally:
             run.capi_llm("portforward", CLUSTER, "--stop")
 
