@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from capi_llm.fields.backends import TYPES
 from capi_llm.models import litellm
 from capi_llm.sandbox import executables
 from capi_llm.settings import Backend, KeyRef, Model, Serving, Settings
-from capi_llm.settings.models import TYPES
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litellm") is None, reason="LiteLLM is not installed: scripts/python gateway"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,3 +158,12 @@ def test_a_recipe_for_every_combination(said: Any) -> None:
         recipes.of(replace(made, kind="existing", choices=Choices(rancher=versions.RANCHER).as_mapping()))
     with pytest.raises(Refused, match="does not know"):
         recipes.of(replace(made, kind="vm"))
+
+
+def test_the_option_is_named_as_it_was_typed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "capi_llm", "bootstrap", "--plane", "sandbox", "--without-rancher"]
+    done = subprocess.run(
+        command, env={**os.environ, "CAPI_LLM_STATE": str(tmp_path)}, text=True, capture_output=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: --without-rancher is not for a sandbox")

@@ -15,7 +15,7 @@ from capi_llm.cli.console import columns, data
 from capi_llm.cli.model_fit import fit
 from capi_llm.cli.model_routes import promote, rollback, route
 from capi_llm.cli.options import State, output, pass_state, plane_name, timeout
-from capi_llm.settings.models import PROVIDERS, TYPES
+from capi_llm.fields.backends import PROVIDERS, TYPES
 
 if TYPE_CHECKING:
     from capi_llm.settings import Backend, KeyRef, Model

@@ -121,15 +121,17 @@ def bootstrap(
     from capi_llm.waiting import Cancel
 
     state = context.ensure_object(State)
-    said = {_FLAGS[name]: value for name, value in flags.items() if value is not None}
-    settings = state.settings_with({path: (option, value) for (path, option), value in said.items()})
+    said = {
+        _FLAGS[name][0]: (_option(name, value), value) for name, value in flags.items() if value is not None
+    }
+    settings = state.settings_with(said)
     if workers and not cluster:
         raise BadInput("--workers is for --cluster", fix="add --cluster NAME")
     if cluster:
         spec.from_flags(name=cluster, workers=workers)  # refuses what is wrong before a plane is made
     chosen = plane.choose(settings, state.plane, kind)
     if chosen.kind == "sandbox" and said:
-        option = next(iter(said))[1]
+        option, _ = next(iter(said.values()))
         raise BadInput(f"{option} is not for a sandbox", fix="leave it out, or add --plane kind")
     if chosen.why:
         state.console.say(f"Plane {chosen.name!r} will be {chosen.why}.")
@@ -167,6 +169,12 @@ def bootstrap(
 
         state.plane = name
         context.invoke(new_cluster, name=cluster, workers=workers, timeout=budgets.CLUSTER)
+
+
+def _option(name: str, value: object) -> str:
+    """The option as it was typed."""
+    option = _FLAGS[name][1]
+    return option.replace("--with-", "--without-") if value is False else option
 
 
 def _show_password(state: State, name: str) -> None:

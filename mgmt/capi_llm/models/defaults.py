@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from capi_llm.fields.backends import PROVIDERS
 from capi_llm.settings import Backend, Model
-from capi_llm.settings.models import PROVIDERS
 
 _TINY = Model("ollama/tinyllama", (Backend("ollama", "ollama", "tinyllama"),))
 _OF_PROVIDERS = (

@@ -17,11 +17,12 @@ from typing import Any
 
 from capi_llm import documents, fields
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.fields.backends import BackendType
 from capi_llm.fields.names import shown
 from capi_llm.settings import Backend, Model
 from capi_llm.settings.backend_words import check_url
 from capi_llm.settings.model_words import check, model_name
-from capi_llm.settings.models import ANY, WITH_URL, BackendType, backend_type
+from capi_llm.settings.models import ANY, WITH_URL, backend_type
 from capi_llm.settings.sources import variables
 
 UPSTREAMS, DEFAULT, POLICIES = "GATEWAY_UPSTREAMS", "GATEWAY_DEFAULT_UPSTREAM", "GATEWAY_ROUTE_POLICIES"

@@ -17,9 +17,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from capi_llm.fields.backends import PROVIDERS, BackendType
 from capi_llm.models.serving import address
 from capi_llm.settings import Backend, KeyRef, Model
-from capi_llm.settings.models import PROVIDERS, BackendType
 
 SPEAKS: Mapping[BackendType, str] = {
     "ollama": "ollama_chat",

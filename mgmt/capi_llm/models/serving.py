@@ -8,8 +8,9 @@ from typing import Any
 
 from capi_llm.documents import below
 from capi_llm.errors import BadInput
+from capi_llm.fields.backends import BackendType
 from capi_llm.settings import Backend, Model
-from capi_llm.settings.models import DEPLOYED, BackendType
+from capi_llm.settings.models import DEPLOYED
 
 PORTS: Mapping[BackendType, int] = {"vllm": 8000, "sglang": 30000}
 """Where each listens (docs.vllm.ai/en/stable/serving/openai_compatible_server, docs.sglang.io)."""

@@ -10,14 +10,12 @@ from urllib.parse import urlsplit
 from capi_llm import fields
 from capi_llm.documents import below
 from capi_llm.errors import BadInput
+from capi_llm.fields.backends import PROVIDERS, TYPES, BackendType
 from capi_llm.fields.names import shown
 from capi_llm.settings.models import (
     DEPLOYED,
-    PROVIDERS,
-    TYPES,
     WITH_URL,
     Backend,
-    BackendType,
     KeyRef,
     Serving,
     backend_type,

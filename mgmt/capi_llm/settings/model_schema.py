@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from capi_llm.fields import names
+from capi_llm.fields.backends import PROVIDERS, TYPES
 from capi_llm.settings import model_words
-from capi_llm.settings.models import PROVIDERS, TYPES
 
 
 def _closed(words: Mapping[str, Mapping[str, Any]], *required: str) -> dict[str, Any]:

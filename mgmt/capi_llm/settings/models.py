@@ -7,17 +7,10 @@ servers of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast
 
-BackendType = Literal[
-    "ollama", "vllm", "sglang", "openai", "deepseek", "openai-compatible", "bentoml", "mock"
-]
-TYPES: tuple[BackendType, ...] = get_args(BackendType)
-
-PROVIDERS: Mapping[BackendType, str] = {"openai": "OPENAI_API_KEY", "deepseek": "DEEPSEEK_API_KEY"}
-"""Backends outside of the cluster, and the variable with the key that they want."""
+from capi_llm.fields.backends import BackendType
 
 DEPLOYED: tuple[BackendType, ...] = ("vllm", "sglang")
 """Backends that capi-llm can serve in the cluster."""
