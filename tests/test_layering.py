@@ -32,6 +32,7 @@ LAYERS = (
         "fields",
         "documents",
         "files",
+        "backends",
         "secret_names",
         "versions",
         "errors",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from capi_llm.fields.backends import TYPES
+from capi_llm.backends import TYPES
 from capi_llm.models import litellm
 from capi_llm.sandbox import executables
 from capi_llm.settings import Backend, KeyRef, Model, Serving, Settings

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capi_llm import versions
+from capi_llm.backends import PROVIDERS, TYPES
 from capi_llm.cli import names
 from capi_llm.cli.console import columns, data
 from capi_llm.cli.model_fit import fit
 from capi_llm.cli.model_routes import promote, rollback, route
 from capi_llm.cli.options import State, output, pass_state, plane_name, timeout
-from capi_llm.fields.backends import PROVIDERS, TYPES
 
 if TYPE_CHECKING:
     from capi_llm.settings import Backend, KeyRef, Model

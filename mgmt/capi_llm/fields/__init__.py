@@ -8,7 +8,6 @@ Pure. Flags, files and the environment are all checked by these. Every function 
     addresses   CIDRs, and whether they keep apart
     quantities  versions, CPUs, memory, numbers of machines
     images      container images, contexts of a kubeconfig
-    backends    what serves a model
     pairs       KEY=VALUE of the command line
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from capi_llm.fields.backends import PROVIDERS
+from capi_llm.backends import PROVIDERS
 from capi_llm.settings import Backend, Model
 
 _TINY = Model("ollama/tinyllama", (Backend("ollama", "ollama", "tinyllama"),))

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm import documents, fields
+from capi_llm.backends import BackendType
 from capi_llm.errors import BadInput, NotFound
-from capi_llm.fields.backends import BackendType
 from capi_llm.fields.names import shown
 from capi_llm.settings import Backend, Model
 from capi_llm.settings.backend_words import check_url

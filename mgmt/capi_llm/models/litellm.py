@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from capi_llm.fields.backends import PROVIDERS, BackendType
+from capi_llm.backends import PROVIDERS, BackendType
 from capi_llm.models.serving import address
 from capi_llm.settings import Backend, KeyRef, Model
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from capi_llm.backends import BackendType
 from capi_llm.documents import below
 from capi_llm.errors import BadInput
-from capi_llm.fields.backends import BackendType
 from capi_llm.settings import Backend, Model
 from capi_llm.settings.models import DEPLOYED
 

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from capi_llm import fields
+from capi_llm.backends import PROVIDERS, TYPES, BackendType
 from capi_llm.documents import below
 from capi_llm.errors import BadInput
-from capi_llm.fields.backends import PROVIDERS, TYPES, BackendType
 from capi_llm.fields.names import shown
 from capi_llm.settings.models import (
     DEPLOYED,

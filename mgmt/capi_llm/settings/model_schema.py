@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from capi_llm.backends import PROVIDERS, TYPES
 from capi_llm.fields import names
-from capi_llm.fields.backends import PROVIDERS, TYPES
 from capi_llm.settings import model_words
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from capi_llm.fields.backends import BackendType
+from capi_llm.backends import BackendType
 
 DEPLOYED: tuple[BackendType, ...] = ("vllm", "sglang")
 """Backends that capi-llm can serve in the cluster."""
