@@ -7,6 +7,7 @@ docs/failures.md.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from typing import Any
 import psutil
 import pytest
 
+from capi_llm import certificates as making
 from capi_llm import plane
 from capi_llm.errors import ApiError
 from capi_llm.identity import Identities
@@ -340,9 +342,9 @@ def test_what_a_killed_destroy_has_left(settings: Settings) -> None:
 def past(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Certificates that are made now ended yesterday."""
     with monkeypatch.context() as patch:
-        patch.setattr(pki, "_BACKDATE", pki.datetime.timedelta(days=30))
-        patch.setattr(pki, "_DAYS", -1)
-        patch.setattr(pki, "_AUTHORITY_DAYS", -1)
+        patch.setattr(making, "_BACKDATE", datetime.timedelta(days=30))
+        patch.setattr(making, "DAYS", -1)
+        patch.setattr(making, "AUTHORITY_DAYS", -1)
         yield
 
 

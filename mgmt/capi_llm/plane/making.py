@@ -43,6 +43,7 @@ def choose(settings: Settings, name: str = "", kind: str = "") -> Chosen:
     chosen = _named(settings, name)
     found = Identities(settings.state).find(chosen) if chosen else None
     if found is not None:
+        recipes.check_kind(found)
         if kind and kind != found.kind:
             raise Refused(
                 f"plane {chosen!r} is of kind {found.kind}",
