@@ -79,12 +79,30 @@ function selection(set) {
   return found;
 }
 
+// Fields of type Json, by model: GraphQL has them as text, which JSON would take for a text in it.
+const jsonFields = new Map();
+for (const [, model, body] of schema.matchAll(/^model (\w+) \{\n([\s\S]*?)^\}/gm))
+  jsonFields.set(model, new Set([...body.matchAll(/^\s*(\w+)\s+Json\b/gm)].map((match) => match[1])));
+
+function tagged(item, fields) {
+  if (Array.isArray(item)) return item.map((inner) => tagged(inner, fields));
+  if (item === null || typeof item !== "object") return item;
+  return Object.fromEntries(
+    Object.entries(item).map(([key, inner]) =>
+      fields.has(key) && typeof inner === "string"
+        ? [key, { $type: "Json", value: inner }]
+        : [key, tagged(inner, fields)],
+    ),
+  );
+}
+
 function translate(text) {
   const [field] = parse(text).definitions[0].selectionSet.selections;
   const verb = VERBS.find((verb) => field.name.value.startsWith(verb));
   if (!verb) throw new Error(`no verb in ${field.name.value}`);
   const model = field.name.value.slice(verb.length);
-  const query = { action: verb, query: { arguments: args(field), selection: selection(field.selectionSet) } };
+  const said = tagged(args(field), jsonFields.get(model) ?? new Set());
+  const query = { action: verb, query: { arguments: said, selection: selection(field.selectionSet) } };
   if (model) query.modelName = model;
   return { query, alias: field.alias?.value ?? field.name.value };
 }
