@@ -45,7 +45,7 @@ CHAT = Model(
 )
 LIMITED = Model("limited", (Backend("mock", "mock", "limited"),), requests_per_minute=5)
 TOKENS = Model("tokens", (Backend("mock", "mock", "tokens", answer="word " * 40),), tokens_per_minute=60)
-DRAIN = 3.0
+DRAIN = 6.0
 """Seconds; a pod's `drainSeconds`."""
 
 
@@ -70,7 +70,9 @@ class Bench:
             input=json.dumps(values), text=True, capture_output=True, check=True,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
         )  # fmt: skip
-        found = yaml.safe_load(yaml.safe_load(done.stdout)["data"]["config.yaml"])
+        data = yaml.safe_load(done.stdout)["data"]
+        (self.folder / "hooks.py").write_text(data["hooks.py"])
+        found = yaml.safe_load(data["config.yaml"])
         found["general_settings"].update(general)
         self._configs += 1
         path = self.folder / f"config-{self._configs}.yaml"
@@ -193,7 +195,8 @@ def _roll(
         fresh.append(new)
         before.backends = (*before.backends, new.port)
         before.backends = tuple(port for port in before.backends if port != old.port)
-        time.sleep(DRAIN)  # preStop: nobody sends anything new by then
+        old.drain.touch()  # preStop: from now on it tells clients to go elsewhere
+        time.sleep(DRAIN)
         old.end()
     return fresh
 

@@ -199,6 +199,9 @@ class LiteLLM:
     seconds: float
     """From its start to ready."""
 
+    drain: Path
+    """The file that a pod's preStop makes."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
@@ -225,10 +228,11 @@ def litellm(folder: Path, config: Path, env: dict[str, str], port: int = 0) -> I
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
         "DISABLE_SCHEMA_UPDATE": "true",
+        "DRAIN_FILE": str(folder / f"draining-{port}"),
         **env,
     }
     with process(argv, folder / f"litellm-{port}.log", cwd=folder, env=around) as child:
-        found = LiteLLM(port, child, 0.0)
+        found = LiteLLM(port, child, 0.0, folder / f"draining-{port}")
 
         def up() -> bool:
             if child.poll() is not None:

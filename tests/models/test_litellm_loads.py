@@ -102,7 +102,9 @@ def test_every_configuration_is_loaded(tmp_path: Path) -> None:
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         )
         assert done.returncode == 0, done.stderr
-        (tmp_path / f"{number}.yaml").write_text(yaml.safe_load(done.stdout)["data"]["config.yaml"])
+        data = yaml.safe_load(done.stdout)["data"]
+        (tmp_path / f"{number}.yaml").write_text(data["config.yaml"])
+        (tmp_path / "hooks.py").write_text(data["hooks.py"])
     done = subprocess.run(
         [sys.executable, "-P", "-c", LOAD, *(str(tmp_path / f"{n}.yaml") for n in range(len(CASES)))],
         text=True,

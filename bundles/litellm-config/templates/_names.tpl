@@ -81,6 +81,8 @@ litellm_settings:
   drop_params: {{ .Values.dropParams }}
   json_logs: {{ .Values.jsonLogs }}
   telemetry: false
+  callbacks:
+    - hooks.handler
 general_settings:
   # From the Secret that the litellm bundle names. Without a key LiteLLM would serve anybody.
   master_key: os.environ/LITELLM_MASTER_KEY
