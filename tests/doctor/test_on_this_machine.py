@@ -225,7 +225,7 @@ def test_an_existing_cluster_is_looked_at(sandbox: Sandbox) -> None:
     argv = ("--kubeconfig", str(sandbox.kubeconfig), "--context", f"capi-llm-{sandbox.name}")
     audit = sandbox.ctx.sandbox.audit_log
     before = audit.read_text().count("selfsubjectaccessreviews")
-    found = doctor(sandbox.env, "--plane", "existing", *argv, exit=3)["existing"]
+    found = doctor(sandbox.env, "--plane", "existing", *argv)["existing"]
     checks = found["checks"]
     assert checks["server"]["message"] == sandbox.api.server
     assert checks["kubernetes"] == checks["kubernetes"] | {"state": "ok", "message": "v1.32.2"}
@@ -236,7 +236,7 @@ def test_an_existing_cluster_is_looked_at(sandbox: Sandbox) -> None:
     fleet = "warning" if sandbox.api.find(Ref(CRDS, "bundles.fleet.cattle.io")) else "not needed"
     assert checks["Fleet"]["state"] == fleet
     assert {checks[name]["state"] for name in ("Rancher", "Turtles", "cert-manager")} == {"not needed"}
-    assert "this machine has what it would need" in found["message"]
+    assert found["possible"]
     assert audit.read_text().count("selfsubjectaccessreviews") > before
 
 

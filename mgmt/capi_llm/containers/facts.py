@@ -16,7 +16,7 @@ from typing import Any
 from capi_llm import versions
 from capi_llm.checks import GIB, Check, missing, ok, size, warning
 from capi_llm.containers.docker import CLUSTER_LABEL, Docker
-from capi_llm.errors import CapiLlmError
+from capi_llm.errors import CapiLlmError, TimedOut
 
 SOCKET = "/var/run/docker.sock"
 """Docker's socket, which Cluster API's Docker provider mounts into its node
@@ -90,6 +90,9 @@ def gather(env: Mapping[str, str]) -> Facts:
         info = json.loads(_ask(docker, "info", "--format", "{{json .}}"))
         problems = info.get("ServerErrors") or []
         why = str(problems[0]) if problems else "" if info.get("ServerVersion") else "it names no version"
+    except TimedOut as error:
+        # One that hangs is not asked anything else.
+        return Facts(program, why=error.what, socket=_socket_state(SOCKET), path=SOCKET, host=host)
     except CapiLlmError as error:
         why = _last_line(error)
     except (ValueError, AttributeError):
