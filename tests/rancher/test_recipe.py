@@ -33,6 +33,7 @@ from capi_llm.steps.rancher import RESTARTED_FOR, SETTINGS, password
 from capi_llm.steps.turtles import CAPI_PROVIDERS
 
 HOST = "rancher.example.com"
+PROVIDERS = ("capi-bootstrap", "capi-control-plane", "capi-docker", "capi-fleet-addon")
 ROW = compatibility.row("v2.13.8")
 
 
@@ -41,12 +42,13 @@ def choices(expose: str = "ngrok", **more: str) -> Choices:
     return Choices(rancher=ROW.rancher, hostname=hostname, expose=expose, delivery="fleet", **more)
 
 
-def steps(chosen: Choices, timeout: float = 60.0, *, upgrade: bool = False) -> engine.Recipe:
-    """The recipe above the cluster itself, with one patience for every step."""
+def steps(chosen: Choices, *lacking: str, upgrade: bool = False) -> engine.Recipe:
+    """The recipe above the cluster itself, with little patience for what will be ``lacking``."""
     found = recipe.recipe(chosen, upgrade=upgrade)
+    assert set(lacking) <= {step.name for step in found}
     for step in found:
         step.needs = tuple(name for name in step.needs if name != "management-cluster")
-        step.timeout = timeout
+        step.timeout = 4.0 if step.name in lacking else 120.0
     return found
 
 
@@ -193,7 +195,7 @@ def test_without_anybody_behind_it_each_wait_ends_and_names_what_it_waits_for(he
     """As on any cluster where pods only seem to run: Rancher's chart is there, and nothing follows."""
     api = here.api()
     with pytest.raises(StepFailed) as alone:
-        engine.run(steps(choices("docker", cluster="llm"), timeout=4.0), here)
+        engine.run(steps(choices("docker", cluster="llm"), "rancher-settings", "rancher-webhook"), here)
     assert alone.value.exit_code == 4
     assert "Setting server-url: Rancher has not made it yet" in alone.value.why
     assert "Deployment cattle-system/rancher-webhook is not there yet" in alone.value.why
@@ -220,13 +222,13 @@ def test_without_anybody_behind_it_each_wait_ends_and_names_what_it_waits_for(he
     # Rancher comes, and everything after it but Turtles: that is what is named then.
     rancher = Rancher(api)
     with rancher.playing("turtles", "providers"), pytest.raises(CapiLlmError) as caught:
-        engine.run(steps(choices("docker", cluster="llm"), timeout=5.0), here)
+        engine.run(steps(choices("docker", cluster="llm"), "turtles"), here)
     assert "rancher-turtles-controller-manager is not there yet" in str(caught.value)
     assert setting(api, "server-url") == "https://llm-control-plane:30443"
     assert setting(api, "agent-tls-mode") == "strict"
     # Then Turtles without the operator's work: every provider waits, and says so.
     with rancher.playing("providers"), pytest.raises(CapiLlmError) as caught:
-        engine.run(steps(choices("docker", cluster="llm"), timeout=4.0), here)
+        engine.run(steps(choices("docker", cluster="llm"), "cluster-api", *PROVIDERS), here)
     assert caught.value.exit_code == 4
     assert "Turtles has not seen it yet" in str(caught.value)
     with rancher.playing():
