@@ -29,6 +29,8 @@ DATA = (
     "capi_llm/tools/go/kwok/go.sum",
     "capi_llm/tools/go/helm/go.mod",
     "capi_llm/tools/go/helm/go.sum",
+    "capi_llm/tools/go/kind/go.mod",
+    "capi_llm/tools/go/kind/go.sum",
 )
 
 
