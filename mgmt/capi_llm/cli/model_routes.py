@@ -50,7 +50,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("route")
-@click.argument("name")
+@click.argument("name", shell_complete=names.models)
 @click.argument("shares", nargs=-1, required=True, metavar="BACKEND=WEIGHT...")
 @_options
 def route(state: State, name: str, shares: tuple[str, ...], **more: Any) -> int:
@@ -61,7 +61,7 @@ def route(state: State, name: str, shares: tuple[str, ...], **more: Any) -> int:
 
 
 @click.command("promote")
-@click.argument("name")
+@click.argument("name", shell_complete=names.models)
 @click.argument("backend", default="")
 @_options
 def promote(state: State, name: str, backend: str, **more: Any) -> int:
@@ -72,7 +72,7 @@ def promote(state: State, name: str, backend: str, **more: Any) -> int:
 
 
 @click.command("rollback")
-@click.argument("name")
+@click.argument("name", shell_complete=names.models)
 @_options
 def rollback(state: State, name: str, **more: Any) -> int:
     """Give all requests of model NAME back to its first backend."""

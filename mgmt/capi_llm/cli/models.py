@@ -146,7 +146,7 @@ def add(
 
 
 @models.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=names.models)
 @click.option("--backend", default="", metavar="NAME", help="Only this backend of it.")
 @pass_state
 def remove(state: State, name: str, backend: str) -> None:

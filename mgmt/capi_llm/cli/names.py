@@ -1,4 +1,4 @@
-"""Names that a shell completes: planes, clusters, classes, parts.
+"""Names that a shell completes: planes, clusters, classes, parts, models.
 
 A person waits for these after pressing a key: files are read, or a sandbox's API server is
 asked once and briefly, without the Kubernetes client, whose import alone takes longer.
@@ -64,6 +64,11 @@ def parts(context: click.Context) -> Iterable[str]:
     from capi_llm.plane import PARTS
 
     return (*PARTS, "audit")
+
+
+@_silent
+def models(context: click.Context) -> Iterable[str]:
+    return [model.name for model in _settings().models or ()]
 
 
 def _listed(context: click.Context, path: str) -> list[str]:
