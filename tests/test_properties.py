@@ -156,7 +156,9 @@ def test_flags_of_every_command(argv: list[str], place: Place) -> None:
     code, _, err = attempt(place, *argv)
     if code == 2:
         assert re.search(
-            r"--?[a-z]|'[^']*'|NAME|PLANE|Missing|needs a confirmation|no cluster|no name|plane", err
+            r"--?[a-z]|'[^']*'|NAME|PLANE|Missing|needs a confirmation|standard input"
+            r"|no cluster|no name|plane",
+            err,
         ), err
 
 

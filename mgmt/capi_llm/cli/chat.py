@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capi_llm.cli.console import interactive
+from capi_llm.cli.console import interactive, standard_input
 from capi_llm.cli.gateways import asking, cluster_argument, opened
 from capi_llm.cli.options import State, pass_state
 
@@ -53,7 +53,7 @@ def chat(
         cluster, prompt = "", cluster  # what can not be a cluster's name is the question
     session = not prompt and interactive()
     if not prompt and not session:
-        prompt = sys.stdin.read().strip()
+        prompt = standard_input().strip()
         if not prompt:
             raise BadInput("there is no question", fix='capi-llm chat demo "What is a pod?"')
     with opened(state, cluster, url, host, timeout) as found:

@@ -227,4 +227,14 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def interactive() -> bool:
     """Whether a person can be asked something."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return bool(sys.stdin and sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def standard_input(*, line: bool = False) -> str:
+    """All of stdin, or its first ``line``. Raises BadInput where it is closed or no text."""
+    from capi_llm.errors import BadInput
+
+    try:
+        return sys.stdin.readline() if line else sys.stdin.read()
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadInput("standard input can not be read", why=str(error).partition("!")[0]) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import click
 
 from capi_llm import versions
 from capi_llm.cli import names
-from capi_llm.cli.console import columns, data
+from capi_llm.cli.console import columns, data, standard_input
 from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, yes
 
 if TYPE_CHECKING:
@@ -147,7 +146,7 @@ def _opened(state: State, cluster: str, url: str) -> Any:
 def _from_stdin() -> Secret:
     from capi_llm.settings import Secret
 
-    return Secret(sys.stdin.readline().strip())
+    return Secret(standard_input(line=True).strip())
 
 
 def _limit(number: int | None, by_model: Any) -> str:
