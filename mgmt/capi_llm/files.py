@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from capi_llm.errors import CapiLlmError
@@ -27,51 +28,43 @@ def write_private(path: Path, content: str | bytes) -> None:
 
     Where the writer is killed, what it had begun stays until the next write, or :func:`sweep`.
     """
-    try:
+    with _told(path, "make the folder writable and check the space on its disk"):
         private_folder(path.parent)
         sweep(path.parent, path.name)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                with contextlib.suppress(OSError):  # not every network's disk can
-                    fcntl.flock(file, fcntl.LOCK_EX)
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CapiLlmError(
-            "a file can not be written",
-            on=str(path),
-            why=error.strerror or str(error),
-            fix="make the folder writable and check the space on its disk",
-        ) from error
+        _put(path, content.encode() if isinstance(content, str) else content)
 
 
 def replace(path: Path, content: str) -> None:
     """Write ``content`` in place of the file at ``path``, atomically; its mode stays, a link is followed."""
-    try:
+    with _told(path, "make the file and its folder writable"):
         real = path.resolve()
-        handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", suffix=".new", dir=real.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, real.stat().st_mode & 0o7777 if real.exists() else 0o644)
-            os.replace(temporary, real)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        _put(real, content.encode(), mode=real.stat().st_mode & 0o7777 if real.exists() else 0o644)
+
+
+def _put(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with contextlib.suppress(OSError):  # not every network's disk can
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode != 0o600:  # that is what it was made with
+            os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _told(path: Path, fix: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise CapiLlmError(
-            "a file can not be written",
-            on=str(path),
-            why=error.strerror or str(error),
-            fix="make the file and its folder writable",
+            "a file can not be written", on=str(path), why=error.strerror or str(error), fix=fix
         ) from error
 
 
