@@ -66,6 +66,12 @@ def test_counts_of_the_new_dialect_win() -> None:
     assert replicas(counted) == Replicas(desired=3, current=3, ready=2, up_to_date=1)
 
 
+@pytest.mark.parametrize(("machines", "nodes"), [(2, 1), (1, 2)])
+def test_a_machine_is_ready_where_both_dialects_say_so(machines: int, nodes: int) -> None:
+    counted = obj({"readyReplicas": nodes, "v1beta2": {"readyReplicas": machines}}, replicas=2)
+    assert replicas(counted).ready == 1
+
+
 def test_counts_of_the_old_dialect() -> None:
     counted = obj(
         {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 2, "availableReplicas": 1}, replicas=2

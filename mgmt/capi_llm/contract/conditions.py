@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,11 @@ class Condition:
 
 @dataclass(frozen=True)
 class Replicas:
-    """Machines of a control plane or a pool; ``ready`` is the new dialect's where it is there."""
+    """Machines of a control plane or a pool.
+
+    The new dialect's where it is there. ``ready`` is the smaller one where both are: the new dialect
+    counts Machines and the old one Nodes, at different moments, and ``kubectl get`` shows the old one.
+    """
 
     desired: int = 0
     current: int = 0
@@ -102,17 +106,18 @@ def replicas(obj: Object) -> Replicas:
     status = status_of(obj)
     newer = status.get("v1beta2") or {}
 
+    def counts(*names: str) -> Iterator[int]:
+        return (
+            int(source[name]) for source in (newer, status) for name in names if source.get(name) is not None
+        )
+
     def count(*names: str) -> int:
-        for source in (newer, status):
-            for name in names:
-                if source.get(name) is not None:
-                    return int(source[name])
-        return 0
+        return next(counts(*names), 0)
 
     return Replicas(
         desired=int((obj.get("spec") or {}).get("replicas") or 0),
         current=count("replicas"),
-        ready=count("readyReplicas"),
+        ready=min(counts("readyReplicas"), default=0),
         up_to_date=count("upToDateReplicas", "updatedReplicas"),
         available=count("availableReplicas"),
     )
