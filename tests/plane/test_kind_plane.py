@@ -34,6 +34,7 @@ from capi_llm.kube.resources import DEPLOYMENTS, SECRETS, Ref
 from capi_llm.plane import making, recipes
 from capi_llm.plane.making import Chosen
 from capi_llm.sandbox import executables
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.steps import components, mirrors, webhook_certs
 from capi_llm.steps.kind_cluster import SOCKET_LABEL, config
@@ -350,7 +351,7 @@ def test_variables_are_filled_in() -> None:
 def test_the_objects_are_accepted_strictly(control_plane: ControlPlane, components_folder: Path) -> None:
     authority, _ = certificates.authority("test")
     objects = components.load(components_folder, authority=authority, node_label="x/y")
-    objects += [components.deployment(components_folder, name) for name in components.FILES]
+    objects += [components.deployment(components_folder, name) for name in MANAGERS]
     with Api.from_kubeconfig(control_plane.kubeconfig) as api:
         apply(api, [item for item in objects if item["kind"] == "Namespace"])
         discovery = Discovery(api)
@@ -388,7 +389,7 @@ def test_webhook_certificates_serve_and_are_renewed(
             handshake(tmp_path, authority, "other.svc")
 
         soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=340)
-        assert webhook_certs.missing(api, components_folder, soon) == list(components.FILES)
+        assert webhook_certs.missing(api, components_folder, soon) == list(MANAGERS)
         # Another authority: everything that it did not sign is made again.
         api.delete(webhook_certs.AUTHORITY)
         assert webhook_certs.ensure(api, components_folder) == ["authority"]
@@ -472,7 +473,7 @@ def test_an_older_cluster_api_stays_until_upgrade_is_said(place: Place, control_
     with kubelet(control_plane):
         place.bootstrap()
         with Api.from_kubeconfig(control_plane.kubeconfig) as api:
-            for manager in components.FILES:
+            for manager in MANAGERS:
                 folder = executables.one(place.settings, "capi-components")
                 apply(api, [components.deployment(folder, manager, node_label=SOCKET_LABEL, images=older)])
         with place.machine.state() as state:

@@ -9,7 +9,7 @@
 
 from capi_llm.plane.access import cluster_lock, connected, working, working_on_cluster
 from capi_llm.plane.lifecycle import bootstrap, destroy, overview, plan, to_destroy
-from capi_llm.plane.logs import MANAGERS, PARTS, log_lines, log_path
+from capi_llm.plane.logs import PARTS, log_lines, log_path
 from capi_llm.plane.making import Chosen, choose, choose_name, kind_of
 from capi_llm.plane.recipes import (
     CLASS_NAMESPACE,
@@ -27,7 +27,6 @@ __all__ = [
     "DOCKER_CLASS",
     "IN_MEMORY_CLASS",
     "KINDS",
-    "MANAGERS",
     "PARTS",
     "SANDBOX",
     "Chosen",

@@ -12,17 +12,14 @@ from capi_llm.kube import streams
 from capi_llm.kube.resources import PODS, Ref
 from capi_llm.plane.recipes import SANDBOX
 from capi_llm.sandbox.layout import layout
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
-from capi_llm.steps import components
 from capi_llm.steps.context import Plane
 from capi_llm.steps.managers import pods_of
 from capi_llm.steps.processes import Process, SupervisorRuns
 
 PARTS = tuple(step.name for step in SANDBOX if isinstance(step, Process | SupervisorRuns))
 """What ``logs`` has a log of, on a sandbox."""
-
-MANAGERS = tuple(components.FILES)
-"""The same on a plane of kind ``kind`` or ``existing``: Cluster API's managers."""
 
 
 def log_lines(plane: Plane, part: str, *, tail: int, follow: bool) -> Iterator[str]:

@@ -55,26 +55,19 @@ def fingerprint(folder: Path, ports: Mapping[str, int], authority: str) -> str:
     digest = hashlib.sha256(resources.files("capi_llm.sandbox").joinpath("components.py").read_bytes())
     for manager, file in FILES.items():
         digest.update(f"{manager} {pki.manager_user(manager)} {ports[f'{manager}-webhook']}\n".encode())
-        try:
-            digest.update((folder / file).read_bytes())
-        except OSError as error:
-            raise _unreadable(folder / file, error) from error
+        digest.update(content(folder / file))
     digest.update(f"{LOOPBACK} {authority}".encode())
     return digest.hexdigest()
 
 
 def to_processes(item: Mapping[str, Any], port: int, authority: str, user: str) -> dict[str, Any]:
     """One object with its webhooks pointed at ``port`` on loopback and its roles bound to ``user``. Pure."""
-    changed = copy.deepcopy(dict(item))
-    annotations = changed.get("metadata", {}).get("annotations")
-    if annotations and annotations.pop(_INJECT, None) and not annotations:
-        del changed["metadata"]["annotations"]
-    if "aggregationRule" in changed:
-        changed.pop("rules", None)  # filled in by kube-controller-manager: not ours to say
+    changed = ours(item)
+    without_injection(changed)
     subjects = changed.get("subjects") or []
     if any(subject["kind"] == "ServiceAccount" for subject in subjects):
         subjects.append({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})
-    for client in _client_configs(changed):
+    for client in client_configs(changed):
         service = client.pop("service", None)
         if service is not None:
             client["url"] = f"https://{LOOPBACK}:{port}{service.get('path', '/')}"
@@ -82,7 +75,23 @@ def to_processes(item: Mapping[str, Any], port: int, authority: str, user: str) 
     return changed
 
 
-def _client_configs(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def ours(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of ``item``, to be changed, without what is not ours to say."""
+    changed = copy.deepcopy(dict(item))
+    if "aggregationRule" in changed:
+        changed.pop("rules", None)  # filled in by kube-controller-manager
+    return changed
+
+
+def without_injection(item: dict[str, Any]) -> None:
+    """Take out of ``item`` that cert-manager is to write the authority of its webhooks."""
+    annotations = item.get("metadata", {}).get("annotations")
+    if annotations and annotations.pop(_INJECT, None) and not annotations:
+        del item["metadata"]["annotations"]
+
+
+def client_configs(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """How the webhooks of ``item`` are called: of a CRD's conversion, or of a webhook configuration."""
     if item["kind"] == "CustomResourceDefinition":
         client = item["spec"].get("conversion", {}).get("webhook", {}).get("clientConfig")
         if client is not None:
@@ -94,13 +103,22 @@ def _client_configs(item: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 @functools.cache  # a bootstrap looks three times, and reading takes 0.4 s
 def _read(path: Path) -> Iterable[dict[str, Any]]:
     try:
-        found = documents.manifests(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise _unreadable(path, error) from error
+        found = documents.manifests(content(path).decode())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from error
     return [item for item in found if item and item["kind"] not in _LEFT_OUT]
 
 
-def _unreadable(path: Path, error: Exception) -> CapiLlmError:
+def content(path: Path) -> bytes:
+    """What is in one file of the part. Raises CapiLlmError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> CapiLlmError:
+    """The error for a file of the part that can not be used."""
     return CapiLlmError(
         "Cluster API's manifests can not be read",
         on=str(path),

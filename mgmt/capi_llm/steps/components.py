@@ -3,13 +3,12 @@
 What is changed: variables are filled in (``CLUSTER_TOPOLOGY=true``); images are the pinned ones and
 are pulled only where the node lacks them; without cert-manager its Certificates and Issuers are
 left out, and the webhooks trust our authority instead; on a kind plane the Docker provider runs on
-the node that has Docker's socket.
+the node that has Docker's socket. Where managers are processes: :mod:`capi_llm.sandbox.components`.
 """
 
 from __future__ import annotations
 
 import base64
-import copy
 import functools
 import hashlib
 import os
@@ -23,20 +22,12 @@ import yaml
 
 from capi_llm import documents, versions
 from capi_llm.errors import CapiLlmError
-
-FILES = {
-    "capi-core": "core.yaml",
-    "capi-bootstrap": "bootstrap.yaml",
-    "capi-control-plane": "control-plane.yaml",
-    "capi-docker": "docker.yaml",
-}
-"""Manager → its file in the part ``capi-components``."""
+from capi_llm.sandbox.components import FILES, client_configs, content, ours, unreadable, without_injection
 
 VARIABLES = {"CLUSTER_TOPOLOGY": "true"}
 """Those that are not left at the default of the manifests."""
 
 _CERT_MANAGER = {"Certificate", "Issuer"}
-_INJECT = "cert-manager.io/inject-ca-from"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[=-]([^}]*))?\}")
 
 Object = dict[str, Any]
@@ -77,9 +68,7 @@ def of_manager(
     for item in read(folder / FILES[manager]):
         if authority and item["kind"] in _CERT_MANAGER:
             continue
-        changed = copy.deepcopy(dict(item))
-        if "aggregationRule" in changed:
-            changed.pop("rules", None)  # filled in by kube-controller-manager: not ours to say
+        changed = ours(item)
         if authority:
             _trust(changed, authority)
         if changed["kind"] == "Deployment":
@@ -104,9 +93,11 @@ def namespace(folder: Path, manager: str) -> Object:
 
 def fingerprint(folder: Path, *said: str) -> str:
     """A word that stands for what :func:`load` returns with the arguments ``said``."""
-    digest = hashlib.sha256(resources.files("capi_llm.steps").joinpath("components.py").read_bytes())
+    digest = hashlib.sha256()
+    for package in ("capi_llm.steps", "capi_llm.sandbox"):  # what makes the objects
+        digest.update(resources.files(package).joinpath("components.py").read_bytes())
     for file in FILES.values():
-        digest.update(_bytes(folder / file))
+        digest.update(content(folder / file))
     digest.update(repr(said).encode())
     return digest.hexdigest()
 
@@ -131,43 +122,20 @@ def read(path: Path) -> Sequence[Mapping[str, Any]]:
 @functools.cache  # several steps look, and reading takes 0.4 s
 def _parsed(path: Path, changed: int) -> Sequence[Mapping[str, Any]]:
     try:
-        text = substitute(_bytes(path).decode(), VARIABLES)
+        text = substitute(content(path).decode(), VARIABLES)
         return [item for item in documents.manifests(text) if item]
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _trust(item: Object, authority: str) -> None:
     """Make the webhooks of ``item`` be called with ``authority``."""
-    annotations = item.get("metadata", {}).get("annotations")
-    if annotations and annotations.pop(_INJECT, None) and not annotations:
-        del item["metadata"]["annotations"]
-    bundle = base64.b64encode(authority.encode()).decode()
-    if item["kind"] == "CustomResourceDefinition":
-        client = ((item["spec"].get("conversion") or {}).get("webhook") or {}).get("clientConfig")
-        if client is not None:
-            client["caBundle"] = bundle
-    for webhook in item.get("webhooks", ()):
-        webhook["clientConfig"]["caBundle"] = bundle
+    without_injection(item)
+    for client in client_configs(item):
+        client["caBundle"] = base64.b64encode(authority.encode()).decode()
 
 
 def _run(item: Object, image: str) -> None:
     for container in item["spec"]["template"]["spec"]["containers"]:
         container["image"] = image
         container["imagePullPolicy"] = "IfNotPresent"
-
-
-def _unreadable(path: Path, error: Exception) -> CapiLlmError:
-    return CapiLlmError(
-        "Cluster API's manifests can not be read",
-        on=str(path),
-        why=str(error),
-        fix="capi-llm sandbox prepare --verify",
-    )

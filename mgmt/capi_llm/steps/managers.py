@@ -6,6 +6,7 @@ from capi_llm import versions
 from capi_llm.contract import workloads
 from capi_llm.kube.apply import apply
 from capi_llm.kube.resources import DEPLOYMENTS, PODS, Object
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.steps import budgets, components
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.cluster_api import Recorded, unapplied
@@ -125,7 +126,7 @@ _PODS = {
     ),
     "capi-docker": ("capd-system", "cluster.x-k8s.io/provider=infrastructure-docker"),
 }
-assert set(_PODS) == set(components.FILES) == set(versions.CLUSTER_API_IMAGES)
+assert set(_PODS) == set(MANAGERS) == set(versions.CLUSTER_API_IMAGES)
 
 
 def _authority(ctx: Context) -> str:

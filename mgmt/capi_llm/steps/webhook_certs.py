@@ -17,6 +17,7 @@ from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import SECRETS, Object, Ref
 from capi_llm.sandbox import executables
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.steps import budgets, components
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
@@ -56,7 +57,7 @@ def missing(api: Api, folder: Path, now: datetime.datetime | None = None) -> lis
     certificate = ca.get(_CERTIFICATE, "")
     if not certificates.good(certificate, ca.get(_KEY, ""), certificate, now=now):
         return ["authority"]
-    return [manager for manager in components.FILES if not _good(api, folder, manager, certificate, now)]
+    return [manager for manager in MANAGERS if not _good(api, folder, manager, certificate, now)]
 
 
 def ensure(api: Api, folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ from capi_llm.identity import Identities, Identity
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object
 from capi_llm.sandbox.layout import layout
+from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.secret_names import GONE
 from capi_llm.settings import Settings, everything
 from capi_llm.steps.context import Plane
@@ -106,7 +107,7 @@ class _Collector:
         self._try("doctor.json", self._doctor)
         if identity is None or identity.kind == "sandbox":
             self._try("logs", self._logs)
-        for part in plane.MANAGERS if identity is not None and identity.kind != "sandbox" else ():
+        for part in MANAGERS if identity is not None and identity.kind != "sandbox" else ():
             self._try(f"logs/{part}.log", partial(self._manager, identity, part))
         return self.bundle
 
