@@ -59,7 +59,7 @@ class Machine:
     def run(self, name: str, cluster: str, **more: Any) -> None:
         """Have a container that something else has made."""
         with self.state() as state:
-            state["containers"][name] = _container(name, cluster, **more)
+            state["containers"][name] = container(name, cluster, **more)
 
 
 def make(folder: Path, kubeconfig: Path | None = None) -> Machine:
@@ -77,6 +77,7 @@ def make(folder: Path, kubeconfig: Path | None = None) -> Machine:
     state = {
         "info": INFO, "containers": {}, "images": [], "node_images": {}, "pull": {}, "hang": False,
         "kubeconfig": str(kubeconfig or ""), "api": ["1.24", "1.50"], "down": False,
+        "networks": {"bridge": "172.17.0.0/16"}, "files": {},
     }  # fmt: skip
     (folder / "state.json").write_text(json.dumps(state))
     return Machine(folder)
@@ -92,15 +93,16 @@ def _state(folder: Path) -> Iterator[State]:
         path.write_text(json.dumps(state))
 
 
-def _container(
+def container(
     name: str, cluster: str, *, state: str = "running", mounts: list[str] | None = None,
-    ports: dict[str, Any] | None = None,
+    ports: dict[str, Any] | None = None, address: str = "",
 ) -> State:  # fmt: skip
     return {
         "Name": f"/{name}",
         "State": {"Status": state},
         "Config": {"Image": "kindest/node", "Labels": {LABEL: cluster} if cluster else {}},
-        "NetworkSettings": {"Ports": ports or {}},
+        "NetworkSettings": {"Ports": ports or {}, "Networks": {"kind": {"IPAddress": address}}},
+        "HostConfig": {"RestartPolicy": {"Name": "on-failure"}},
         "Mounts": [{"Source": mount} for mount in mounts or []],
     }
 
@@ -130,15 +132,21 @@ def docker(folder: str) -> None:
                 _say(json.dumps(state["info"]))
             case ["context", *_]:
                 _say("unix:///var/run/docker.sock")
-            case ["network", "ls", *_] | ["network", "inspect", *_]:
-                pass
+            case ["network", *rest]:
+                _network(state, rest)
             case ["ps", *rest]:
                 _ps(state, rest)
             case ["container", "inspect", *names]:
                 _inspect(state, names)
             case ["start", *names]:
                 for name in names:
-                    state["containers"][name]["State"]["Status"] = "running"
+                    start(state, state["containers"][name])
+            case ["stop", *names]:
+                for name in names:
+                    stopped(state["containers"][name])
+            case ["update", "--restart=no", *names]:
+                for name in names:
+                    state["containers"][name]["HostConfig"]["RestartPolicy"]["Name"] = "no"
             case ["rm", "--force", "--volumes", *names]:
                 for name in names:
                     del state["containers"][name]
@@ -152,6 +160,12 @@ def docker(folder: str) -> None:
                 state["images"].append(name)
             case ["save", "--output", path, *names]:
                 Path(path).write_text(json.dumps(names))
+            case ["cp", "--follow-link", source, path]:
+                if source not in state["files"]:
+                    _fail(f"Error: Could not find the file {source} in container")
+                Path(path).write_text(state["files"][source])
+            case ["cp", path, target] if target.endswith("/kind/old-ipv4"):
+                state["files"][target] = Path(path).read_text()
             case ["cp", path, _]:
                 (Path(folder) / "copied").write_text(Path(path).read_text())
             case ["exec", node, "ctr", "--namespace=k8s.io", "images", "ls", "-q"]:
@@ -181,13 +195,70 @@ def kind(folder: str) -> None:
         if name in state["containers"]:
             _fail(f'ERROR: node(s) already exist for a cluster with the name "{config["name"]}"')
         mounts = [mount["hostPath"] for mount in config["nodes"][0]["extraMounts"]]
-        state["containers"][name] = _container(name, config["name"], mounts=mounts)
+        state["containers"][name] = container(name, config["name"], mounts=mounts)
         hang, kubeconfig = state["hang"], state["kubeconfig"]
     fifo = Path(folder) / "fifo"
     if hang:
         os.mkfifo(fifo)
         fifo.read_text()  # until somebody writes
     Path(words[words.index("--kubeconfig") + 1]).write_text(Path(kubeconfig).read_text())
+
+
+def stopped(container: State) -> None:
+    """It does not run, and so has no address."""
+    container["State"]["Status"] = "exited"
+    for at in container["NetworkSettings"]["Networks"].values():
+        at["IPAddress"] = ""
+
+
+def start(state: State, container: State) -> None:
+    """Running, at its fixed address or at the lowest that is free."""
+    others = [item["NetworkSettings"]["Networks"].get("kind", {}) for item in state["containers"].values()]
+    taken = {at.get("IPAddress") for at in others}
+    free = next(f"172.18.0.{number}" for number in range(2, 200) if f"172.18.0.{number}" not in taken)
+    container["State"]["Status"] = "running"
+    for at in container["NetworkSettings"]["Networks"].values():
+        if at.get("fixed") in taken - {at["IPAddress"]}:
+            container["State"]["Status"] = "exited"
+            _fail("Error response from daemon: Address already in use")
+        at["IPAddress"] = at.get("fixed") or free
+
+
+def _network(state: State, words: list[str]) -> None:
+    match words:
+        case ["ls", *_]:
+            _say("\n".join(state["networks"]))
+        case ["inspect", *_, "--format", _]:
+            _say("\n".join(state["networks"].values()))
+        case ["inspect", name]:
+            inside = {
+                key: {"Name": key, "IPv4Address": f"{at['IPAddress']}/16"}
+                for key, item in state["containers"].items()
+                if (at := item["NetworkSettings"]["Networks"].get(name)) and at["IPAddress"]
+            }
+            subnets = [{"Subnet": state["networks"][name]}]
+            _say(json.dumps([{"IPAM": {"Config": subnets}, "Options": {}, "Containers": inside}]))
+        case ["create", *options, name]:
+            state["networks"][name] = "172.18.0.0/16"
+            if "172.18.0.0/16" in options:
+                state["networks_with_subnet"] = [name]
+        case ["rm", name]:
+            del state["networks"][name]
+        case ["disconnect", "--force", name, container]:
+            if state["containers"][container]["NetworkSettings"]["Networks"].pop(name, None) is None:
+                _fail(f"Error response from daemon: container {container} is not connected to network {name}")
+        case ["connect", "--ip", address, name, container]:
+            if name not in state.get("networks_with_subnet", []):
+                _fail(
+                    "Error response from daemon: user specified IP address is supported only when connecting "
+                    "to networks with user configured subnets"
+                )
+            at = {"IPAddress": "", "fixed": address}
+            state["containers"][container]["NetworkSettings"]["Networks"][name] = at
+        case ["connect", name, container]:
+            state["containers"][container]["NetworkSettings"]["Networks"][name] = {"IPAddress": ""}
+        case _:
+            _fail(f"the simulated docker does not know network {words}")
 
 
 def _ps(state: State, words: list[str]) -> None:
@@ -213,4 +284,4 @@ def _inspect(state: State, names: list[str]) -> None:
 
 def _note(folder: str, program: str, words: list[str]) -> None:
     with (Path(folder) / "calls").open("a") as file:
-        file.write(f"{program} {' '.join(words)}\n")
+        file.write(f"{program} {' '.join(' '.join(words).split())}\n")

@@ -24,7 +24,6 @@ import simulated_docker
 from capi_llm import certificates, plane, versions
 from capi_llm.clusters import machine_images, published
 from capi_llm.containers import images
-from capi_llm.containers.docker import Docker
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities, Identity
 from capi_llm.kube.apply import apply
@@ -38,7 +37,6 @@ from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
 from capi_llm.steps import components, mirrors, webhook_certs
 from capi_llm.steps.kind_cluster import SOCKET_LABEL, config
-from capi_llm.steps.load_balancers import stopped
 from capi_llm.waiting import until
 from control_plane import ControlPlane
 
@@ -495,18 +493,3 @@ def test_an_older_cluster_api_stays_until_upgrade_is_said(place: Place, control_
             }
         assert images_now == set(MANAGER_IMAGES)
     plane.destroy(place.settings, name="kind")
-
-
-def test_load_balancers_that_did_not_come_back_with_docker_are_known(place: Place) -> None:
-    place.machine.run("demo-lb", "demo")
-    place.machine.run("demo-md-0", "demo")
-    place.machine.run("other-lb", "other")
-    with place.machine.state() as state:
-        for name, item in state["containers"].items():
-            item["State"]["Status"] = "exited"
-            if name.endswith("-lb"):
-                item["Config"]["Labels"]["io.x-k8s.kind.role"] = "external-load-balancer"
-    here = Docker.require(place.env)
-    assert stopped(here, {"demo"}) == ["demo-lb"]  # a killed machine is replaced, not started
-    here.start(["demo-lb"])
-    assert stopped(here, {"demo"}) == []

@@ -32,6 +32,7 @@ def make(
     from capi_llm.cli import new_apps
     from capi_llm.clusters import classes, create, kubeconfig, several
     from capi_llm.kube.cache import Informers
+    from capi_llm.steps import workload_containers
 
     first = wanted[0]
     command = f"new-cluster {first.name} and {len(wanted) - 1} more"
@@ -72,6 +73,7 @@ def make(
                 on_change,
             )
             run.run(wait=wait, kubeconfigs=state.settings.kubeconfigs, timeout=timeout)
+        workload_containers.hold(here, [member.name for member in run.members if member.error is None])
     if state.console.live:
         for member in run.members:  # what was drawn in place is gone
             state.console.mark(member.status, _line(member)[2:])

@@ -33,6 +33,7 @@ def wait_for(
     from capi_llm.cli import trees
     from capi_llm.clusters import create, tree
     from capi_llm.kube.cache import Informers
+    from capi_llm.steps import workload_containers
     from capi_llm.waiting import Status, Waiter
 
     latest: ClusterView | None = None
@@ -51,7 +52,7 @@ def wait_for(
                 below = trees.lines(tree.nodes(latest, versions=versions)) if latest else ()
                 drawing.show([line, *below], plain=[line])
 
-        return create.wait_ready(
+        view = create.wait_ready(
             informers,
             name,
             namespace,
@@ -60,6 +61,8 @@ def wait_for(
             on_tree=on_tree,
             verdict=verdict,
         )
+    workload_containers.hold(here, [name])
+    return view
 
 
 @click.group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,8 @@ _AWAY = ("cannot connect to the docker daemon", "is the docker daemon running", 
 @dataclass(frozen=True)
 class Container:
     """One container. ``ports`` maps what is published, such as ``6443/tcp``, to HOST:PORT pairs;
-    ``mounts`` are the host's paths that are mounted into it."""
+    ``mounts`` are the host's paths that are mounted into it; ``addresses`` maps each network to its IPv4
+    address there, "" while it does not run; ``restarts`` is what Docker does when it ends (``no``)."""
 
     name: str
     state: str
@@ -34,6 +36,8 @@ class Container:
     labels: Mapping[str, str]
     ports: Mapping[str, tuple[tuple[str, int], ...]]
     mounts: tuple[str, ...]
+    addresses: Mapping[str, str]
+    restarts: str
 
     @property
     def running(self) -> bool:
@@ -134,6 +138,35 @@ class Docker:
         if names:
             self.run("start", *names, timeout=ACT_SECONDS)
 
+    def stop(self, names: Sequence[str]) -> None:
+        """End containers as they wish to be ended; after 10 s by force."""
+        if names:
+            self.run("stop", *names, timeout=ACT_SECONDS)
+
+    def never_restart(self, names: Sequence[str]) -> None:
+        """Have Docker not start containers by itself, neither when they end nor when Docker starts."""
+        if names:
+            self.run("update", "--restart=no", *names, timeout=ACT_SECONDS)
+
+    def read(self, container: str, path: str) -> str:
+        """A text file of a container, running or not; "" where it is not there."""
+        with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
+            copy = Path(folder) / "copy"
+            try:
+                self.run("cp", "--follow-link", f"{container}:{path}", copy)
+            except CommandFailed as error:
+                if "could not find the file" in error.why.lower():
+                    return ""
+                raise
+            return copy.read_text()
+
+    def write(self, container: str, path: str, text: str) -> None:
+        """Write a text file into a container, running or not."""
+        with tempfile.TemporaryDirectory(prefix="capi-llm-") as folder:
+            copy = Path(folder) / "copy"
+            copy.write_text(text)
+            self.run("cp", copy, f"{container}:{path}")
+
     def remove(self, names: Sequence[str]) -> None:
         """Remove containers with their anonymous volumes, running or not."""
         if names:
@@ -146,7 +179,8 @@ class Docker:
 
 
 def _container(item: Mapping[str, Any]) -> Container:
-    published = (item.get("NetworkSettings") or {}).get("Ports") or {}
+    network = item.get("NetworkSettings") or {}
+    published = network.get("Ports") or {}
     return Container(
         name=str(item["Name"]).lstrip("/"),
         state=str((item.get("State") or {}).get("Status") or ""),
@@ -158,6 +192,11 @@ def _container(item: Mapping[str, Any]) -> Container:
             if outer
         },
         mounts=tuple(str(mount.get("Source") or "") for mount in item.get("Mounts") or ()),
+        addresses={
+            name: str((at or {}).get("IPAddress") or "")
+            for name, at in (network.get("Networks") or {}).items()
+        },
+        restarts=str(((item.get("HostConfig") or {}).get("RestartPolicy") or {}).get("Name") or "no"),
     )
 
 

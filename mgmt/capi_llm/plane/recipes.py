@@ -17,20 +17,20 @@ from capi_llm.steps.certificates import Certificates
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.classes import ClusterClasses
 from capi_llm.steps.cluster_api import ClusterApi
-from capi_llm.steps.docker import DockerRuns
+from capi_llm.steps.docker import DockerNetwork, DockerRuns
 from capi_llm.steps.engine import Recipe, Step
 from capi_llm.steps.executables import Executables
 from capi_llm.steps.found import DOCKER
 from capi_llm.steps.images import Images, LoadedImages, NodeImage
 from capi_llm.steps.kind_cluster import KindCluster
 from capi_llm.steps.kwok_provider import ProviderKinds
-from capi_llm.steps.load_balancers import LoadBalancers
 from capi_llm.steps.management_cluster import ExistingCluster
 from capi_llm.steps.managers import ClusterApiObjects, Manager
 from capi_llm.steps.processes import ApiServer, Process, SupervisorRuns
 from capi_llm.steps.simulated_node import SimulatedNode
 from capi_llm.steps.there import PROVIDERS, IfThere, UnlessThere, WhatIsThere
 from capi_llm.steps.webhook_certs import WebhookCertificates
+from capi_llm.steps.workload_containers import WorkloadContainers
 
 DEFAULT_CLASS = "kwok-llm-clusterclass"
 """Class of a cluster that names none, on a sandbox: its API server is a real one, apps can be put there."""
@@ -73,10 +73,11 @@ def kind(*, upgrade: bool = False) -> Recipe:
     return (
         Executables((*PROGRAMS, "kind")),
         DockerRuns(),
+        DockerNetwork(),
         NodeImage(),
         Images(upgrade=upgrade),
         KindCluster(),
-        LoadBalancers(),
+        WorkloadContainers(),
         LoadedImages(upgrade=upgrade),
     )
 

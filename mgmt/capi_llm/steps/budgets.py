@@ -17,6 +17,9 @@ IMAGES = 3600.0
 """Pulling, or loading into a node."""
 
 KIND_CLUSTER = 600.0
+CONTAINERS = 300.0
+"""Those of all workload clusters: stopped, given their addresses, started."""
+
 TEARDOWN = 180.0
 """Of all workload clusters, before their containers are removed by force."""
 

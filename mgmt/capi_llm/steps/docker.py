@@ -1,11 +1,11 @@
-"""Docker answers, and the machine under it has what a kind plane needs."""
+"""Docker answers, the machine under it has what a kind plane needs, and its clusters' network is there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from capi_llm.checks import Check, State
-from capi_llm.containers import facts, host
+from capi_llm.containers import facts, host, networks
 from capi_llm.settings import command_environment
 from capi_llm.steps import budgets
 from capi_llm.steps.choices import Choices
@@ -44,6 +44,25 @@ class DockerRuns(Step):
 
     def apply(self, ctx: Context) -> None:
         """It is waited for: after a restart it takes some seconds."""
+
+
+class DockerNetwork(Step):
+    """The network that kind and Cluster API put their containers on, with a subnet that is given.
+
+    It stays when the plane goes, as kind's does; one that is there already is used as it is.
+    """
+
+    name = "docker-network"
+    timeout = budgets.DOCKER
+    needs = ("docker",)
+
+    def probe(self, ctx: Context) -> Status:
+        if networks.exists(docker(ctx), networks.KIND):
+            return ready(networks.KIND)
+        return pending("to be made")
+
+    def apply(self, ctx: Context) -> None:
+        networks.make(docker(ctx), networks.KIND, trial=f"capi-llm-{ctx.identity.instance}")
 
 
 def _problems(checks: Iterable[Check]) -> list[Problem]:

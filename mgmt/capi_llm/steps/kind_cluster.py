@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from capi_llm import shell, versions
+from capi_llm.containers import networks
 from capi_llm.containers.docker import Container, Docker
 from capi_llm.containers.facts import socket_of
 from capi_llm.errors import CapiLlmError, Refused
@@ -45,7 +46,7 @@ class KindCluster(Step):
     name = NAME
     interval = 1.0
     timeout = budgets.KIND_CLUSTER
-    needs = ("executables", "node-image")
+    needs = ("executables", "node-image", "docker-network")
 
     def probe(self, ctx: Context) -> Status:
         found = _containers(ctx)
@@ -54,7 +55,7 @@ class KindCluster(Step):
         check_ours(ctx.identity, found)
         if not _finished(ctx):
             return pending("half made, by a run that was stopped: to be made again")
-        stopped = [item.name for item in found if not item.running]
+        stopped = [item.name for item in found if not item.running or not item.addresses]
         if stopped:
             return pending(f"stopped: {', '.join(stopped)}", fix="capi-llm bootstrap starts it")
         status = identified(ctx)
@@ -72,6 +73,9 @@ class KindCluster(Step):
                 found = []
             if not found:
                 _create(ctx, folder, lock)
+            for item in found:
+                if not item.addresses:  # a run was killed while it gave it another address
+                    docker(ctx).run("network", "connect", networks.KIND, item.name)
             docker(ctx).start([item.name for item in found if not item.running])
         if not ctx.identity.uid:
             until(lambda: _answers(ctx), what=self.name, timeout=self.timeout, waiter=ctx.waiter)
