@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from capi_llm.settings import load
 from endtoend import images, names
 from endtoend.engine import Engine
 from endtoend.images import Ready
@@ -84,6 +85,7 @@ class Run:
             **{name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")},
             "PATH": os.pathsep.join([*sorted(tools), os.environ["PATH"]]),
             "HOME": str(self.folder),
+            "CAPI_LLM_CACHE": str(load().cache),
             "CAPI_LLM_STATE": str(self.folder / "state"),
             "CAPI_LLM_KUBECONFIGS": str(self.folder / "kubeconfigs"),
             "KUBECONFIG": str(self.folder / "no-kubeconfig"),
