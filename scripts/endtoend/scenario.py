@@ -33,6 +33,7 @@ JOURNEY: dict[str, Callable[[Run], None]] = {
     "destroy": journey.destroy,
 }
 BREAKING = ("sequential", "restart-within", "kills")
+LAST = ("delete-cluster", "destroy")
 PARTS = (*JOURNEY, *BREAKING)
 
 
@@ -52,7 +53,7 @@ def run(
     report = partial(_report, docker, current, began, options.record)
     current.results["images"] = {name: round(value, 1) for name, value in timings.items()}
     for name, part in JOURNEY.items():
-        if name in chosen:
+        if name in chosen and (name in LAST or not _nothing_to_go_on(current)):
             part(current)
             report()
     usual = float(current.results.get("bootstrap", {}).get("command", 60))
@@ -70,6 +71,11 @@ def run(
     print(text)
     print(table(current.results), file=sys.stderr)
     return 1 if wrong else 0
+
+
+def _nothing_to_go_on(current: Run) -> bool:
+    """Whether there is no plane, or no cluster on it: what else is asked for would only fail too."""
+    return any("wrong" in current.results.get(name, {}) for name in ("bootstrap", "new-cluster"))
 
 
 def _report(docker: Engine, current: Run, began: float, record: bool) -> tuple[str, list[str]]:
