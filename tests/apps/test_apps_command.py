@@ -195,6 +195,13 @@ def test_the_shipped_apps_on_a_kwok_cluster(sandbox: Sandbox, namespace: str) ->
     before = sandbox.ctx.sandbox.audit_log.stat().st_size
     again = sandbox.cli("new-cluster", "llm", "-n", namespace, "--workers", "1..3", "--apps", "openwebui")
     assert "3 apps ready: nothing was changed." in again.stderr
+    planned = sandbox.cli("plan", "llm", "-n", namespace, "--apps", "openwebui", "--exit-code")
+    assert planned.stdout.startswith(f"= Cluster {namespace}/llm: no change\nPlan: 1 unchanged.\n")
+    assert f"= Apps of {namespace}/llm: no change\nApps: " in planned.stdout
+    more = ("llm", "-n", namespace, "--apps", "openwebui,ollama", "--exit-code")
+    changes = sandbox.cli("plan", *more, check=False)
+    assert changes.returncode == 5, changes.stdout + changes.stderr
+    assert "    + Deployment llm/ollama: would be created\n" in changes.stdout
     assert writes(sandbox.ctx.sandbox.audit_log, agent="capi-llm/", after=before) == []
 
     listed = json.loads(sandbox.cli("apps", "list", "llm", "-n", namespace, "-o", "json").stdout)

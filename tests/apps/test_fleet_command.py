@@ -158,6 +158,15 @@ def test_apps_come_by_fleet(
     diff = commands.run("diff", "--exit-code", check=False)
     assert diff.returncode == 5
     assert f"+ Bundle {namespace}/demo-{web}: would be created" in diff.stdout
+    monkeypatch.setenv("CAPI_LLM_BUNDLE_DIR", str(commands.folder))
+    for name, action in (("demo", "change"), ("new", "deliver")):
+        planned = sandbox.cli("plan", name, "-n", namespace, "-o", "json", check=False)
+        (entry,) = json.loads(planned.stdout)["apps"]
+        assert (entry["cluster"]["delivery"], entry["action"]) == ("fleet", action)
+        assert set(entry["apps"]) == {conf, web, scaler}
+        kinds = {(item["kind"], item["name"]) for item in entry["objects"]}
+        assert (("Bundle", f"demo-{web}") in kinds) == (name == "demo")
+    assert api.list(BUNDLES, namespace) == []
 
     commands.run("apply", "--no-wait")
     assert delivery.recorded(delivery.find(api, "demo", namespace)) == "fleet"

@@ -65,6 +65,9 @@ def test_plans_of_a_cluster_and_its_class_write_nothing(
     spec = tmp_path / "p.yaml"
     said = {"name": "p", "namespace": namespace, "class": CLASS, "version": "v1.31.0"}
     spec.write_text(yaml.safe_dump({"apiVersion": "capi-llm.dev/v1alpha1", "kind": "ClusterSpec"} | said))
+    apps = json.loads(sandbox.cli("plan", "p", *where, "--class", CLASS, "-o", "json").stdout)["apps"]
+    assert [(entry["action"], entry["apps"]) for entry in apps] == [("none", [])]
+    assert "its API server is simulated" in apps[0]["why"][0]
     item = planned(sandbox, "-f", str(spec), code=1)["Cluster p"]
     assert item["verdict"] == "refused"
     assert any('cannot be decreased from "1.32.0" to "1.31.0"' in why for why in item["why"])
@@ -118,6 +121,7 @@ def test_plans_of_a_cluster_and_its_class_write_nothing(
     table = sandbox.cli("plan", "p", *where, "--class", CLASS, "--version", "v1.33.0")
     assert "    spec.topology.version: v1.32.0 → v1.33.0" in table.stdout
     assert "Plan: 1 to change." in table.stdout
+    assert f"= Apps of {namespace}/p: none: its API server is simulated" in table.stdout
     assert "capi-llm rehearse" in table.stderr
 
 

@@ -69,6 +69,12 @@ def choose(cluster: Object, said: Engines | None) -> Engines:
     return known or said or "direct"
 
 
+def chosen(cluster: Object, setting: str, usual: str) -> Engines:
+    """:func:`choose`, where ``setting`` is said, and ``usual`` is the plane's own where nobody says one."""
+    by_plane = said(usual) if recorded(cluster) is None else None
+    return choose(cluster, said(setting) or by_plane)
+
+
 def record(api: Api, cluster: Object, engine: Engines | None) -> None:
     """Write down which engine it is, or with None that there is none any more; not if it says so already."""
     if recorded(cluster) != engine:

@@ -90,6 +90,11 @@ def wanted(
     return tuple(bundle for bundle in bundles if bundle.name in chosen)
 
 
+def any_of(names: Collection[str] | None) -> bool:
+    """Whether ``names`` are any apps; without a word all that fit are."""
+    return names is None or bool(set(names) - {NONE})
+
+
 def needs(release: Release, bundles: Sequence[Bundle]) -> set[str]:
     """The bundles that ``release`` depends on, served as it is: a Deployment needs no Knative."""
     how = release.values.get("serving")

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from capi_llm import fields
-from capi_llm.apps import catalogue, delivery, secrets, volumes
-from capi_llm.apps import releases as making
-from capi_llm.apps.bundle import Bundle
+from capi_llm.apps import delivery, secrets, selection, volumes
 from capi_llm.apps.direct import Before, Direct
-from capi_llm.apps.engine import Engine, Engines, Release, Target
+from capi_llm.apps.engine import Difference, Engine, Engines, Release
 from capi_llm.apps.fleet import engine as fleet
 from capi_llm.apps.fleet.registration import require_fleet
 from capi_llm.apps.helm import Helm
 from capi_llm.apps.places import ByPlace
-from capi_llm.apps.releases import Said
+from capi_llm.apps.selection import Selection
 from capi_llm.clusters import workload
 from capi_llm.errors import Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Ref
-from capi_llm.models.apps import GATEWAY, Plan, plan, require_keys
+from capi_llm.models.apps import GATEWAY, require_keys
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
 from capi_llm.waiting import Cancel, Waiter
+
+SIMULATED = "its API server is simulated, and knows Deployments and little else"
+"""Why a cluster of the in-memory class has no apps."""
 
 _NEEDED = "apiextensions.k8s.io"
 """API group that every real API server has."""
@@ -37,63 +37,24 @@ class CanNotHaveApps(Refused):
 
 
 @dataclass(frozen=True)
-class Stack:
-    """What is known of one cluster's apps. ``releases`` are all that fit its plane, in their order."""
+class Stack(Selection):
+    """What is known of the apps of a cluster that is there."""
 
-    settings: Settings
-    kind: str
     management: Api
     workload: Api
     cluster: Object
-    target: Target
-    bundles: tuple[Bundle, ...]
-    releases: tuple[Release, ...]
     engine: Engine
     by_place: ByPlace
     """Both engines, whichever is used."""
 
     helm: Helm
-    models: Plan
-    """What the models mean for the apps."""
-
     providers: frozenset[str]
     """Variables of providers whose key is there."""
 
-    @property
-    def cni(self) -> str:
-        """The cluster's network: its label ``cni``."""
-        return str(self.target.labels.get("cni") or "")
-
-    def network(self) -> tuple[Release, ...]:
-        """What is the cluster's network; nothing where no bundle is."""
-        return tuple(release for release in self.releases if release.bundle.cni)
-
-    def choose(self, names: Iterable[str], *, with_needs: bool = False) -> tuple[Release, ...]:
-        """The releases of ``names``, of all that are wanted without any; ``with_needs``: and what they need.
-
-        Raises BadInput for a name that there is not, Refused for one that does not fit the plane.
-        """
-        said = list(names)
-        where = "APP" if said else "apps.wanted"
-        here = {bundle.name for bundle in self.bundles if bundle.fits(self.kind, self.cni)}
-        brings = [app for app in self.models.brings if app in here]
-        own = said or self.settings.apps
-        wanted = making.wanted(
-            self.bundles,
-            own if said or own is None else [*own, *brings],
-            self.kind,
-            where,
-            self.cni,
-            brings=brings,
-            spares=self.models.spares,
-        )
-        chosen = {bundle.name for bundle in wanted}
-        if not said and self.settings.apps is None:
-            chosen -= making.idle(self.releases)
-        for release in reversed(self.releases if with_needs else ()):
-            if release.app in chosen:
-                chosen |= making.needs(release, self.bundles)
-        return tuple(release for release in self.releases if release.app in chosen)
+    def differences(self, releases: Sequence[Release], *, force: bool = False) -> list[Difference]:
+        """What bringing ``releases`` would change, by the server's dry run. Writes nothing."""
+        missing = [Difference("", ref, "create") for ref in secrets.missing(self.workload, releases)]
+        return [*missing, *self.engine.diff(releases, force=force)]
 
     def prepare(self, releases: Sequence[Release]) -> list[Ref]:
         """Have the namespaces and Secrets of ``releases``; returns the Secrets that were written."""
@@ -136,34 +97,22 @@ def opened(
     Refused where apps can not be on the cluster and where another engine is recorded than the settings
     say, PrerequisiteMissing where Fleet is to deliver and is not there.
     """
-    folder = bundle_dir or settings.bundle_dir
-    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
-    for app in settings.app_values:
-        if app not in {bundle.name for bundle in bundles}:
-            raise fields.unknown(f"{settings.app_values_at}: app", app, [bundle.name for bundle in bundles])
+    bundles = selection.bundles_of(settings, bundle_dir)
     cluster = delivery.find(management, name, namespace)
     target = delivery.target(cluster)
-    cni = str(target.labels.get("cni") or "")
-    fitting = tuple(bundle for bundle in bundles if bundle.fits(kind, cni))
     helm = Helm(
         executables.one(settings, "helm", cancel=cancel),
         settings.cache,
         offline=settings.offline,
         cancel=cancel,
     )
-    models = plan(settings, settings.provider_keys)
-    said = Said(
-        settings.app_values,
-        models=models.values,
-        models_at=settings.models_at,
-        where=settings.app_values_at,
-        files=tuple(files),
-        sets=tuple(sets),
+    select = partial(
+        selection.of, settings, kind, target, bundles, files=files, sets=sets, set_values=helm.set
     )
-    making.of(fitting, kind, target, said, helm.set)  # refuses what is wrong before a cluster is asked
+    fitting = [release.bundle for release in select(settings.provider_keys).releases]
+    # What is wrong was refused before a cluster is asked.
     said_engine = delivery.said(settings.delivery)
-    usual = delivery.said(engine) if delivery.recorded(cluster) is None else None
-    chosen = delivery.choose(cluster, said_engine or usual) if to is None else to
+    chosen = delivery.chosen(cluster, settings.delivery, engine) if to is None else to
     if to is not None and said_engine not in (None, to):
         raise Refused(f"apps.delivery says {said_engine}", fix=f"change it to {to} first, or take it out")
     if "fleet" in (chosen, delivery.recorded(cluster)):
@@ -172,8 +121,7 @@ def opened(
         check_fit(api, cluster)
         found = secrets.of_cluster(api, fitting, settings.provider_keys)
         providers = secrets.provider_names(api, fitting, settings.provider_keys)
-        models = plan(settings, providers)
-        said = replace(said, found=found, models=models.values)
+        own = select(providers, found=found)
         direct = Direct(api, management, target, helm, before=_beforehand(kind), cancel=cancel)
         waiter = Waiter(cancel=cancel or Cancel())
         by_fleet = ByPlace(
@@ -184,16 +132,16 @@ def opened(
         yield Stack(
             settings,
             kind,
+            target,
+            bundles,
+            own.releases,
+            own.models,
             management,
             api,
             cluster,
-            target,
-            bundles,
-            making.of(fitting, kind, target, said, helm.set),
             by_fleet if chosen == "fleet" else direct,
             by_fleet,
             helm,
-            models,
             providers,
         )
 
@@ -208,6 +156,6 @@ def check_fit(api: Api, cluster: Object) -> None:
     if not any(group.get("name") == _NEEDED for group in groups):
         raise CanNotHaveApps(
             f"cluster {cluster['metadata']['name']!r} can not have apps",
-            why="its API server is simulated, and knows Deployments and little else",
+            why=SIMULATED,
             fix="make a cluster of a class with a real API server: capi-llm new-cluster NAME",
         )

@@ -90,21 +90,24 @@ def diff(
     output: str,
 ) -> int:
     """What apps apply would change on CLUSTER, field by field, by the server's dry run."""
-    from capi_llm.apps import secrets
-    from capi_llm.apps.engine import Difference
-
     with opened(state, asked) as stack:
         chosen = stack.choose(asked.apps, with_needs=True)
-        missing = [Difference("", ref, "create") for ref in secrets.missing(stack.workload, chosen)]
-        found = [*missing, *stack.engine.diff(chosen, force=force_conflicts)]
+        found = stack.differences(chosen, force=force_conflicts)
     if output == "table":
         click.echo("\n".join(_lines(found)))
     else:
-        data({"apiVersion": versions.API_VERSION, "objects": [_as_json(item) for item in found]}, output)
+        data(
+            {"apiVersion": versions.API_VERSION, "objects": [difference_json(item) for item in found]}, output
+        )
     return 5 if exit_code and any(item.action != "none" for item in found) else 0
 
 
 def _lines(found: Sequence[Difference]) -> list[str]:
+    return [*difference_lines(found), f"Diff: {counts(found) or 'nothing'}."]
+
+
+def difference_lines(found: Sequence[Difference]) -> list[str]:
+    """What differs, object by object."""
     from capi_llm.cli.plan import value
 
     lines = []
@@ -117,7 +120,12 @@ def _lines(found: Sequence[Difference]) -> list[str]:
             lines.append(f"    refused without --force-conflicts: {item.conflict}")
         if item.action == "change" and not item.changes:
             lines.append("    only whose fields they are")
-    counts = {
+    return lines
+
+
+def counts(found: Sequence[Difference]) -> str:
+    """``1 to change, 40 unchanged``."""
+    numbers = {
         word: sum(item.action == action for item in found)
         for action, word in (
             ("create", "to create"),
@@ -126,13 +134,11 @@ def _lines(found: Sequence[Difference]) -> list[str]:
             ("none", "unchanged"),
         )
     }
-    return [
-        *lines,
-        "Diff: " + (", ".join(f"{n} {word}" for word, n in counts.items() if n) or "nothing") + ".",
-    ]
+    return ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
 
 
-def _as_json(item: Difference) -> dict[str, Any]:
+def difference_json(item: Difference) -> dict[str, Any]:
+    """One object in ``-o json``."""
     return {
         "app": item.app,
         "apiVersion": item.ref.resource.api_version,

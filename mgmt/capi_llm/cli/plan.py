@@ -1,4 +1,4 @@
-"""``plan``: what a change would do, asked of Cluster API's own webhooks."""
+"""``plan``: what a change would do, asked of Cluster API's own webhooks, and of the apps' API servers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from capi_llm.cli.options import State, output, pass_state, plane_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from capi_llm.apps.outlook import Outlook
     from capi_llm.clusters.plan import Item
     from capi_llm.clusters.spec import ClusterSpec, Given
 
@@ -44,6 +45,7 @@ _LONGEST = 160
 @click.option("--pool", "pools", multiple=True, metavar="NAME=MIN..MAX[:CLASS]", help="As in new-cluster.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="As in new-cluster.")
 @click.option("--set", "variables", multiple=True, metavar="VAR=VALUE", help="As in new-cluster.")
+@click.option("--apps", "apps", metavar="APP,…|none", help="As in new-cluster.")
 @click.option("--exit-code", is_flag=True, help="End with 5 where something would change.")
 @output("table", "json", "yaml")
 @plane_name
@@ -53,21 +55,27 @@ def plan(
     /,
     files: tuple[Path, ...],
     class_dir: Path | None,
+    apps: str | None,
     exit_code: bool,
     output: str,
     **flags: Any,
 ) -> int:
     """What a change would do: accepted or refused, and what differs, field by field.
 
-    Every object is sent to the API server as a dry run, through Cluster API's own webhooks.
-    Nothing is written. Ends with 1 where something would be refused.
+    Every object is sent to the API server as a dry run, through Cluster API's own webhooks; those of
+    a cluster's apps to the cluster, or to Fleet. Nothing is written. Ends with 1 where something would
+    be refused.
     """
     from capi_llm import plane
+    from capi_llm.apps import outlook
+    from capi_llm.cli import new_apps, plan_apps
     from capi_llm.clusters import classes, spec
     from capi_llm.clusters import plan as planning
     from capi_llm.errors import BadInput
 
     said = spec.from_flags(**flags)
+    named = None if apps is None else tuple(filter(None, apps.split(",")))
+    new_apps.check(state.settings, named)
     folder = classes.load_dir(class_dir) if class_dir else None
     sources = [planning.load(path) for path in files]
     objects = [*(folder.objects if folder else ()), *(obj for source in sources for obj in source.objects)]
@@ -82,24 +90,28 @@ def plan(
         raise BadInput("nothing is asked for", fix="capi-llm plan -f FILE, or capi-llm plan NAME --version …")
     with plane.connected(settings, state.plane) as here:
         api = here.api()
-        checked = [
-            classes.check(
-                one,
-                classes.describe_folder(folder)
-                if folder
-                else classes.find(api, one.cluster_class, one.namespace),
-            )
+        infos = [
+            classes.describe_folder(folder) if folder else classes.find(api, one.cluster_class, one.namespace)
             for one in wanted
         ]
+        checked = [classes.check(one, info) for one, info in zip(wanted, infos, strict=True)]
         items = planning.of_change(api, objects, checked, namespace=said.namespace or "default")
+        usual = here.identity.choices.get("delivery", "")
+        views = [
+            outlook.of_cluster(settings, here.identity.kind, api, one, info, named, engine=usual)
+            for one, info in zip(checked, infos, strict=True)
+        ]
     if output == "table":
-        click.echo("\n".join(_lines(items)))
+        click.echo("\n".join([*_lines(items), *plan_apps.lines(views)]))
         state.console.say("Nothing was written. Which machines would be replaced: capi-llm rehearse -f FILE.")
     else:
-        data({"apiVersion": versions.API_VERSION, **_as_json(items)}, output)
-    if any(item.verdict == "refused" for item in items):
+        data(
+            {"apiVersion": versions.API_VERSION, **_as_json(items), "apps": plan_apps.as_json(views)}, output
+        )
+    every: list[Item | Outlook] = [*items, *views]
+    if any(item.verdict == "refused" for item in every):
         return 1
-    return 5 if exit_code and any(item.action != "none" for item in items) else 0
+    return 5 if exit_code and any(item.action != "none" for item in every) else 0
 
 
 def _specs(
