@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capi_llm import plane
 from capi_llm.apps import imported
@@ -19,6 +19,9 @@ from capi_llm.clusters.tree import ClusterView
 from capi_llm.errors import NotFound, Unavailable
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
+from capi_llm.provider.kinds import KWOK_CONTROL_PLANES
+from capi_llm.sandbox import simulated
+from capi_llm.sandbox.layout import layout
 from capi_llm.settings import Settings
 from capi_llm.steps.overview import Overview
 from capi_llm.waiting import Wakeup
@@ -55,7 +58,7 @@ def look(settings: Settings, name: str = "", namespace: str | None = None, clust
     if not overview.serves_clusters:
         return Scene(overview)
     with plane.connected(settings, name) as here:
-        views = _views(overview, here.api(), tree.collect(here.api(), namespace))
+        views = _views(settings, overview, here.api(), tree.collect(here.api(), namespace))
     return Scene(overview, _only(views, cluster))
 
 
@@ -81,7 +84,7 @@ def follow(
             if overview.serves_clusters or clusters:
                 try:
                     objects = tree.collect(informers, namespace, timeout=_FIRST_LIST_SECONDS)
-                    views = _views(overview, informers, objects)
+                    views = _views(settings, overview, informers, objects)
                     clusters = _only(views, cluster)
                 except Unavailable:
                     pass  # the plane's steps say why
@@ -96,12 +99,23 @@ def follow(
             informers.wakeup.wait(rings, max(0.0, looked + STEPS_SECONDS - time.monotonic()))
 
 
-def _views(overview: Overview, source: Api | Informers, objects: tree.Objects) -> Sequence[ClusterView]:
-    """The clusters; where the plane may have Rancher or Fleet, with what stands for them there."""
+def _views(
+    settings: Settings, overview: Overview, source: Api | Informers, objects: tree.Objects
+) -> Sequence[ClusterView]:
+    """The clusters: in a sandbox with what of them is simulated; elsewhere with what stands for them in
+    Rancher or Fleet, where these may be."""
     views = tree.overview(objects)
-    if overview.identity.kind == "sandbox" or not views:
+    if not views:
         return views
-    return imported.add(imported.collect(source), objects.clusters, views)
+    if overview.identity.kind != "sandbox":
+        return imported.add(imported.collect(source), objects.clusters, views)
+    processes = {
+        (view.namespace, view.name): view.control_plane.kind == KWOK_CONTROL_PLANES.kind
+        for view in views
+        if view.control_plane.kind
+    }
+    words = simulated.of_clusters(layout(settings.state, overview.identity.name), processes)
+    return [replace(view, simulated=words.get((view.namespace, view.name), "")) for view in views]
 
 
 def _only(views: Sequence[ClusterView], cluster: str) -> tuple[ClusterView, ...]:

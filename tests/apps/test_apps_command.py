@@ -204,7 +204,13 @@ def test_the_shipped_apps_on_a_kwok_cluster(sandbox: Sandbox, namespace: str) ->
     assert "    + Deployment llm/ollama: would be created\n" in changes.stdout
     assert writes(sandbox.ctx.sandbox.audit_log, agent="capi-llm/", after=before) == []
 
+    shown = sandbox.cli("status", "llm", "-n", namespace).stdout.splitlines()[-1]
+    assert shown.startswith(f"Simulated of {namespace}/llm: nodes and pods")
+    (view,) = json.loads(sandbox.cli("status", "llm", "-n", namespace, "-o", "json").stdout)["clusters"]
+    assert shown.endswith(f": {view['simulated']}")
     listed = json.loads(sandbox.cli("apps", "list", "llm", "-n", namespace, "-o", "json").stdout)
+    (litellm,) = [row["simulated"] for row in listed["apps"] if row["name"] == "litellm"]
+    assert ("a real LiteLLM" in view["simulated"]) == ("answered by a real LiteLLM" in litellm)
     states = {row["name"]: row["state"] for row in listed["apps"]}
     assert states["openwebui"] == states["litellm"] == states["litellm-config"] == "Ready"
     assert states["ollama"] == "not delivered"

@@ -33,6 +33,7 @@ def test_ready(scenario: Scenario) -> None:
         "control_plane": {"desired": 1, "ready": 1},
         "workers": [{"name": "md-0", "min": 1, "max": 3, "desired": 1, "ready": 1}],
         "message": "",
+        "simulated": "",
     }
     lines = tree.nodes(view)
     assert [child.label for child in lines.children] == [

@@ -21,7 +21,7 @@ from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CONFIGMAPS, DEPLOYMENTS, SECRETS, Ref
 from capi_llm.sandbox import processes, workload
 from capi_llm.sandbox.parts import GATEWAY
-from capi_llm.sandbox.simulated import ANSWERED
+from capi_llm.sandbox.simulated import ANSWERED, PODS_ANSWERED
 from capi_llm.sandbox.workload import Workloads
 from capi_llm.waiting import Waiter, pending, ready, until
 from sandboxes import Sandbox
@@ -104,6 +104,8 @@ def test_a_chat_completion_through_port_forward(sandbox: Sandbox, namespace: str
         said = sandbox.cli("chat", f"{namespace}/chat", "Hello?")
         assert said.stdout == f"{answer(TINY)}\n"
         assert ANSWERED in said.stderr
+        shown = sandbox.cli("status", "chat", "-n", namespace).stdout
+        assert shown.endswith(f"Simulated of {namespace}/chat: {PODS_ANSWERED}\n")
         assert chat.key not in asked.stdout + asked.stderr + said.stderr
 
         # The key is in nobody's arguments, and everything listens on loopback.

@@ -143,6 +143,7 @@ def _many(sandbox: Sandbox) -> None:
     many.fill(sandbox.ctx, clusters=40, workers=3, paused={7})
     shown = sandbox.cli("status").stdout
     assert "✓ 39 clusters are ready; status --all shows them\n" in shown
+    assert shown.endswith(" and 35 more: machines and their API server\n")
     assert "… Cluster default/load-0007  cluster load-0007 is paused" in shown
     assert "load-0008" not in shown
     assert sandbox.cli("status", "--all").stdout.count("✓ Machine load-") == 40 * 4

@@ -25,13 +25,21 @@ MANY_CLUSTERS = 10
 MOST_TREES = 20
 """Of many clusters that are not ready, so many are shown."""
 
+MOST_NAMED = 5
+"""Of clusters of which the same is said in one line, so many are named."""
+
 MANY_MACHINES = 10
 """From more than these in one pool, the ready ones are counted and not shown."""
 
 
 def lines(scene: Scene, *, everything: bool = False) -> list[str]:
     """Verdict and trees. Left out, unless ``everything`` is asked for, is only what is ready or too much."""
-    return [*verdict(scene).splitlines(), *_plane(scene.plane), *_clusters(scene, everything)]
+    return [
+        *verdict(scene).splitlines(),
+        *_plane(scene.plane),
+        *_clusters(scene, everything),
+        *_simulated(scene.clusters),
+    ]
 
 
 def verdict(scene: Scene) -> str:
@@ -97,6 +105,18 @@ def _clusters(scene: Scene, everything: bool) -> Iterator[str]:
         yield f"  {more} more clusters are not ready; status --all shows them"
     if good := len(views) - len(scene.broken):
         yield trees.text(f"{good} clusters are ready; status --all shows them", ready())
+
+
+def _simulated(views: Sequence[ClusterView]) -> Iterator[str]:
+    """One line for all clusters of which the same is simulated."""
+    words: dict[str, list[str]] = {}
+    for view in views:
+        if view.simulated:
+            words.setdefault(view.simulated, []).append(f"{view.namespace}/{view.name}")
+    for word, clusters in words.items():
+        named = ", ".join(clusters[:MOST_NAMED])
+        more = f" and {len(clusters) - MOST_NAMED} more" if len(clusters) > MOST_NAMED else ""
+        yield f"Simulated of {named}{more}: {word}"
 
 
 def _shorter(node: Node, *, only_broken: bool) -> Node:

@@ -64,6 +64,9 @@ class ClusterView:
     beside: tuple[Node, ...] = ()
     """What else stands for the cluster on its plane: in Rancher, in Fleet."""
 
+    simulated: str = ""
+    """What of it is simulated; nothing elsewhere than in a sandbox."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -131,6 +134,7 @@ def as_json(cluster: ClusterView) -> dict[str, Any]:
             for pool in cluster.pools
         ],
         "message": cluster.status.message,
+        "simulated": cluster.simulated,
         **({"imports": beside} if beside else {}),
     }
 

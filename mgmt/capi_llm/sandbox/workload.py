@@ -201,11 +201,16 @@ def of_sandbox(sandbox: Layout) -> list[Workload]:
 
 def has_gateway(sandbox: Layout, namespace: str, name: str) -> bool:
     """Whether a real LiteLLM stands behind the simulated pods of that cluster."""
-    return any(
-        GATEWAY in commands_of(sandbox.cluster(item.folder))
+    return (namespace, name) in gateways(sandbox)
+
+
+def gateways(sandbox: Layout) -> set[tuple[str, str]]:
+    """The clusters, by namespace and name, behind whose simulated pods a real LiteLLM stands."""
+    return {
+        (item.namespace, item.name)
         for item in of_sandbox(sandbox)
-        if (item.namespace, item.name) == (namespace, name)
-    )
+        if GATEWAY in commands_of(sandbox.cluster(item.folder))
+    }
 
 
 def reserved_ports(state: Path) -> set[int]:
