@@ -32,17 +32,11 @@ def check(settings: Settings, names: tuple[str, ...] | None) -> None:
 def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None) -> None:
     """Refuse apps by Fleet on a plane without it, before a cluster is made."""
     from capi_llm.apps.fleet.registration import require_fleet
+    from capi_llm.apps.releases import any_of
 
     engine = settings.delivery or here.identity.choices.get("delivery", "")
-    if engine == "fleet" and _any(settings.apps if names is None else names):
+    if engine == "fleet" and any_of(settings.apps if names is None else names):
         require_fleet(here.api())
-
-
-def _any(wanted: Sequence[str] | None) -> bool:
-    """Whether apps are wanted; all that fit are where nothing is said."""
-    from capi_llm.apps.releases import NONE
-
-    return wanted is None or bool(set(wanted) - {NONE})
 
 
 def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeout: float) -> None:
@@ -109,12 +103,12 @@ def bring(
     ``names`` are those of the command line, None where it names none. ``timeout`` is in seconds.
     """
     from capi_llm.apps import stack
+    from capi_llm.apps.releases import any_of
     from capi_llm.cli.app_delivery import deliver
     from capi_llm.contract.core import takes_pods
     from capi_llm.kube.resources import NODES
 
-    wanted = names if names is not None else state.settings.apps
-    if not _any(wanted):
+    if not any_of(state.settings.apps if names is None else names):
         return
     where = f"Cluster {namespace}/{name}"
     try:
@@ -123,7 +117,7 @@ def bring(
                 later = f"once there are some, capi-llm apps apply {name} brings apps"
                 state.console.say(f"{where} has no workers: {later}.")
                 return
-            releases = apps.choose(wanted or (), with_needs=True)
+            releases = apps.choose(names or (), with_needs=True)
             deliver(state, apps, releases, force=False, wait=True, timeout=timeout)
     except stack.CanNotHaveApps as error:
         if names is not None:
