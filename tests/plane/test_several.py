@@ -61,6 +61,25 @@ def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) ->
 
 
 @pytest.mark.sandbox
+def test_apps_come_to_all_of_them_side_by_side(sandbox: Sandbox, namespace: str) -> None:
+    asked = ("new-cluster", "two", "-n", namespace, "--count", "2", "--workers", "1", "--apps", "litellm")
+    made = sandbox.cli(*asked)
+    lines = made.stderr.splitlines()
+    for cluster in (f"{namespace}/two-1", f"{namespace}/two-2"):
+        for app in ("litellm-config", "litellm"):
+            assert any(line.startswith(f"✓ {cluster}  {app} ") for line in lines), made.stderr
+        assert f"{cluster}: Secret llm/litellm made." in lines
+    ends = [line.partition(": ")[0] for line in lines if " 2 apps ready: " in line]
+    assert ends == [f"✓ {namespace}/two-1", f"✓ {namespace}/two-2"]
+
+    log = sandbox.ctx.sandbox.audit_log
+    before = log.stat().st_size
+    again = sandbox.cli(*asked).stderr
+    assert again.count(": 2 apps ready: nothing was changed.") == 2
+    assert writes(log, agent="capi-llm/", after=before) == []
+
+
+@pytest.mark.sandbox
 def test_running_out_of_time_names_all_and_breaks_nothing(sandbox: Sandbox, namespace: str) -> None:
     asked = ("new-cluster", "late", "-n", namespace, *IN_MEMORY, "--count", "2", "--workers", "0")
     late = sandbox.cli(*asked, "--timeout", "1s", check=False)

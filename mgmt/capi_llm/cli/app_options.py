@@ -111,7 +111,7 @@ def opened(state: State, asked: Asked, *, command: str = "", to: Engines | None 
 def watching(state: State, stack: Stack, timeout: float) -> Iterator[Wait]:
     """How to wait, with one line per app that changes in place."""
     from capi_llm.apps.course import Wait
-    from capi_llm.waiting import Status, Waiter
+    from capi_llm.waiting import Cancel, Status, Waiter
 
     with state.console.drawing() as drawing:
         latest: list[str] = []
@@ -125,7 +125,7 @@ def watching(state: State, stack: Stack, timeout: float) -> Iterator[Wait]:
                 line = f"{MARKS[status.state.value][0]} {status.message}"
                 drawing.show([line, *latest], plain=[line])
 
-        yield Wait(timeout, stack.workload, Waiter(report=report), hear)
+        yield Wait(timeout, stack.workload, Waiter(report=report, cancel=state.cancel or Cancel()), hear)
 
 
 def _progress(states: Sequence[AppStatus]) -> list[str]:

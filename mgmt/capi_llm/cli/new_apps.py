@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +65,9 @@ def _opened(state: State, here: Plane, name: str, namespace: str) -> contextlib.
     from capi_llm.apps import stack
 
     engine = here.identity.choices.get("delivery", "")
-    return stack.opened(state.settings, here.identity.kind, here.api(), name, namespace, engine=engine)
+    return stack.opened(
+        state.settings, here.identity.kind, here.api(), name, namespace, engine=engine, cancel=state.cancel
+    )
 
 
 def check_several(settings: Settings, kind: str, cni: str) -> None:
@@ -133,20 +136,28 @@ def bring_all(
     *,
     timeout: float,
 ) -> None:
-    """:func:`bring` for several clusters, one after the other; raises what failed first, at the end."""
-    from capi_llm import plane
-    from capi_llm.errors import CapiLlmError
+    """:func:`bring` for several clusters side by side; ``timeout`` is for all of them together.
 
-    failures: list[CapiLlmError] = []
-    for name in clusters:
-        try:
-            with plane.working_on_cluster(
-                state.settings, state.plane, name, namespace, f"new-cluster {name}"
-            ) as here:
-                bring(state, here, name, namespace, names, timeout=timeout)
-        except CapiLlmError as error:
-            error.on = error.on or f"cluster {namespace}/{name}"
-            state.console.error(error)
-            failures.append(error)
+    What failed is said at the end, and the first of it raised.
+    """
+    from capi_llm import plane
+    from capi_llm.apps.releases import any_of
+    from capi_llm.cli import side_by_side
+
+    deadline = time.monotonic() + timeout
+    if not any_of(state.settings.apps if names is None else names):
+        return
+
+    def work(own: State, cluster: str) -> None:
+        name = cluster.partition("/")[2]
+        with plane.working_on_cluster(
+            own.settings, own.plane, name, namespace, f"new-cluster {name}"
+        ) as here:
+            left = max(0.0, deadline - time.monotonic())
+            bring(own, here, name, namespace, names, timeout=left)
+
+    failures = side_by_side.run(state, [f"{namespace}/{name}" for name in clusters], work)
+    for error in failures[1:]:
+        state.console.error(error)
     if failures:
         raise failures[0]

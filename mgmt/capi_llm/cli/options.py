@@ -17,6 +17,7 @@ from capi_llm.steps import budgets
 
 if TYPE_CHECKING:
     from capi_llm.settings import Settings
+    from capi_llm.waiting import Cancel
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -31,6 +32,9 @@ class State:
     debug: bool = False
     config: Path | None = None
     """The settings file of ``--config``."""
+
+    cancel: Cancel | None = None
+    """Ends what is under way in other threads; None where nothing is."""
 
     @cached_property
     def settings(self) -> Settings:
