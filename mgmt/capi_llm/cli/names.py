@@ -71,6 +71,13 @@ def models(context: click.Context) -> Iterable[str]:
     return [model.name for model in _settings().models or ()]
 
 
+@_silent
+def ranchers(context: click.Context) -> Iterable[str]:
+    from capi_llm import compatibility
+
+    return [row.rancher for row in compatibility.ROWS]
+
+
 def _listed(context: click.Context, path: str) -> list[str]:
     """The names of a list of Cluster API's objects on the plane that the command would act on."""
     from capi_llm.sandbox.health import ask

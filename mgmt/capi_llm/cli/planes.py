@@ -11,6 +11,7 @@ from capi_llm import versions
 from capi_llm.cli import names
 from capi_llm.cli.console import StepReport, columns, data
 from capi_llm.cli.options import State, confirm, output, pass_state, plane_name, timeout, yes
+from capi_llm.cli.recipe import carry_out, show_plan
 
 _FLAGS = {
     "rancher": ("management.rancher", "--with-rancher"),
@@ -118,7 +119,6 @@ def bootstrap(
     from capi_llm.clusters import spec
     from capi_llm.errors import BadInput
     from capi_llm.steps import budgets
-    from capi_llm.waiting import Cancel
 
     state = context.ensure_object(State)
     said = {
@@ -136,32 +136,15 @@ def bootstrap(
     if chosen.why:
         state.console.say(f"Plane {chosen.name!r} will be {chosen.why}.")
     name = chosen.name
-    if dry_run:
-        _show_plan(plane.plan(settings, name=name, kind=chosen.kind, upgrade=upgrade))
+    planned = None
+    if dry_run or upgrade:
+        planned = plane.plan(settings, name=name, kind=chosen.kind, upgrade=upgrade)
+    if dry_run and planned:
+        show_plan(planned)
         return
-    if upgrade:
-        _show_plan(plane.plan(settings, name=name, kind=chosen.kind, upgrade=True), err=True)
-        confirm(state, f"Upgrade plane {name!r} so?", yes=yes)
-    with state.console.drawing() as drawing:
-        results = plane.bootstrap(
-            settings,
-            name=name,
-            kind=chosen.kind,
-            cancel=Cancel(),
-            report=StepReport(state.console, drawing),
-            upgrade=upgrade,
-            patience=timeout,
-        )
-    done = sum(result.outcome == "done" for result in results)
-    if done:
-        rest = ", the others were in place" if done < len(results) else ""
-        state.console.say(f"Plane {name!r} is ready: {done} of {len(results)} steps done{rest}.")
-        if not cluster:
-            state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
-    else:
-        state.console.say(
-            f"Plane {name!r} is ready: all {len(results)} steps were in place, nothing was changed."
-        )
+    results = carry_out(state, settings, chosen, upgrade=planned, yes=yes, patience=timeout)
+    if not cluster and any(result.outcome == "done" for result in results):
+        state.console.say("Next: capi-llm new-cluster demo --workers 1..3")
     if show_password:
         _show_password(state, name)
     if cluster:
@@ -191,24 +174,6 @@ def _show_password(state: State, name: str) -> None:
             fix="leave --show-password out; a plane without Rancher has none",
         )
     click.echo(found.reveal())
-
-
-def _show_plan(overview: object, *, err: bool = False) -> None:
-    from capi_llm.steps.overview import Overview
-
-    assert isinstance(overview, Overview)
-    dated = any(result.version for result in overview.steps)
-    rows = [("STEP", *(["VERSION"] if dated else []), "WOULD", "WHY")]
-    rows += [
-        (
-            result.step,
-            *([result.version] if dated else []),
-            "keep" if result.status.ready else "do",
-            result.status.message,
-        )
-        for result in overview.steps
-    ]
-    click.echo("\n".join(columns(rows)), err=err)
 
 
 @click.command()

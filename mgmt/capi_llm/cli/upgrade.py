@@ -1,4 +1,4 @@
-"""``upgrade``: another Kubernetes version for a workload cluster."""
+"""``upgrade``: another Kubernetes version for a workload cluster, newer parts for a management plane."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from capi_llm import versions
 from capi_llm.cli import names
 from capi_llm.cli.console import data, took
-from capi_llm.cli.options import State, namespace, output, pass_state, plane_name, timeout
+from capi_llm.cli.options import State, namespace, output, pass_state, plane_name, timeout, yes
 
 if TYPE_CHECKING:
     from capi_llm.clusters.upgrade import Plan
@@ -132,6 +132,49 @@ def _as_json(planned: Plan) -> dict[str, Any]:
             for stage in planned.stages
         ],
     }
+
+
+@upgrade.command("plane")
+@click.option(
+    "--rancher-version",
+    metavar="VERSION",
+    shell_complete=names.ranchers,
+    help="The Rancher to go to.  [default: the plane's]",
+)
+@yes("upgrading")
+@timeout("", "Longest wait for each step of a kind or existing plane, such as 90s or 20m.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, change nothing.")
+@output("table", "json", "yaml")
+@plane_name
+@pass_state
+def upgrade_plane(
+    state: State, rancher_version: str | None, yes: bool, timeout: float | None, dry_run: bool, output: str
+) -> None:
+    """Take what capi-llm has installed on a management plane to the versions of this capi-llm.
+
+    The plan is shown first, and asked about. What is there in a newer version stays. Run again, it
+    goes on where it stopped; where nothing is older it changes nothing. `bootstrap --upgrade` is the same.
+    """
+    from capi_llm import plane
+    from capi_llm.cli.recipe import carry_out, show_plan
+    from capi_llm.errors import BadInput
+    from capi_llm.identity import Identities
+
+    said = {"rancher.version": ("--rancher-version", rancher_version)} if rancher_version else {}
+    settings = state.settings_with(said)
+    found = Identities(settings.state).resolve(state.plane, settings.plane)
+    if said and not found.choices.get("rancher"):
+        raise BadInput(
+            "--rancher-version is for a plane with Rancher",
+            on=f"plane {found.name!r}",
+            fix="leave it out",
+        )
+    chosen = plane.choose(settings, found.name, found.kind)
+    planned = plane.plan(settings, name=chosen.name, kind=chosen.kind, upgrade=True)
+    if not dry_run:
+        carry_out(state, settings, chosen, upgrade=planned, yes=yes, patience=timeout)
+    if dry_run or output != "table":
+        show_plan(planned, output)
 
 
 COMMANDS = (upgrade,)

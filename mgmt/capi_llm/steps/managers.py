@@ -41,7 +41,7 @@ class ClusterApiObjects(Recorded):
             super().apply(ctx)
 
     def _left(self, ctx: Context) -> Status | None:
-        other = "" if self._upgrade else other_version(ctx, "capi-core")
+        other = kept_version(ctx, "capi-core", upgrade=self._upgrade)
         return ready(_left_as_it_is(other)) if other else None
 
     def objects(self, ctx: Context) -> list[Object]:
@@ -83,7 +83,7 @@ class Manager(Step):
             apply(ctx.api(), [self._wanted(ctx)])
 
     def _other(self, ctx: Context) -> str:
-        return "" if self._upgrade else other_version(ctx, self.name)
+        return kept_version(ctx, self.name, upgrade=self._upgrade)
 
     def _wanted(self, ctx: Context) -> Object:
         return components.deployment(folder(ctx), self.name, node_label=_node_label(ctx))
@@ -108,7 +108,22 @@ def other_version(ctx: Context, manager: str) -> str:
     return tag if tag != versions.CLUSTER_API else ""
 
 
+def kept_version(ctx: Context, manager: str, *, upgrade: bool) -> str:
+    """The same where it stays as it is: an older one without ``upgrade``, a newer one always."""
+    found = other_version(ctx, manager)
+    return "" if found and upgrade and not _newer(found) else found
+
+
+def _newer(version: str) -> bool:
+    try:
+        return versions.parse(version).precedence > versions.parse(versions.CLUSTER_API).precedence
+    except ValueError:
+        return False
+
+
 def _left_as_it_is(version: str) -> str:
+    if _newer(version):
+        return f"{version}, newer than {versions.CLUSTER_API}; left as it is"
     return f"{version} is there; bootstrap --upgrade takes it to {versions.CLUSTER_API}"
 
 
