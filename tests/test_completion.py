@@ -136,6 +136,12 @@ def test_without_a_plane_nothing_is_completed_and_nothing_said(settings: Setting
     assert not settings.state.exists()
 
 
+def test_what_a_plane_is_upgraded_to(settings: Settings) -> None:
+    env = environment(settings)
+    completed("capi-llm upgrade p", env, ["plane"])
+    completed("capi-llm upgrade plane --rancher-version v2.13.8", env, ["v2.13.8"])
+
+
 def test_an_api_server_that_hangs_is_not_waited_for(settings: Settings) -> None:
     files = layout(settings.state, "a")
     pki.ensure(files)
