@@ -6,6 +6,9 @@ import contextlib
 import json
 import logging
 import shlex
+import subprocess
+import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -193,6 +196,58 @@ def test_class_from_a_folder_is_applied_first(api: Counting, namespace: str) -> 
     _give_up(api, Ref(CLUSTERS, "demo", namespace))
 
 
+MIRRORS = [
+    {"registry": "docker.io", "mirrors": ["https://mirror.example.com", "http://10.0.0.1:5000/v2"]},
+    {"registry": "quay.io:443", "mirrors": ["https://mirror.example.com"]},
+]
+
+
+def _check_mirrors(config: dict[str, Any], first: int = 0) -> None:
+    """What containerd of a machine is told, read as it reads it."""
+    hub, quay = config["files"][first:]
+    assert hub["path"] == "/etc/containerd/certs.d/docker.io/hosts.toml"
+    pulls = {"capabilities": ["pull", "resolve"]}
+    assert tomllib.loads(hub["content"]) == {
+        "server": "https://registry-1.docker.io",
+        "host": {"https://mirror.example.com": pulls, "http://10.0.0.1:5000/v2": pulls},
+    }
+    assert quay["path"] == "/etc/containerd/certs.d/quay.io:443/hosts.toml"
+    assert tomllib.loads(quay["content"]) == {"host": {"https://mirror.example.com": pulls}}
+    (command,) = config["preKubeadmCommands"]
+    assert _configured(command, "version = 2\n") == {
+        "version": 2,
+        "plugins": {"io.containerd.grpc.v1.cri": {"registry": {"config_path": "/etc/containerd/certs.d"}}},
+    }
+    own = "config_path = '/else'\n"
+    assert _configured(command, own) == tomllib.loads(own)
+
+
+def _configured(command: str, before: str) -> dict[str, Any]:
+    """The containerd configuration ``before``, after the command that a machine runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.toml"
+        path.write_text(before)
+        here = command.replace("/etc/containerd/config.toml", str(path)).replace("systemctl", "echo")
+        subprocess.run(["sh", "-c", here], check=True)
+        return tomllib.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("[{registry: docker.io, mirrors: ['https://me:word@mirror.example.com']}]", "mirrors"),
+        ("[{registry: ../etc, mirrors: ['https://mirror.example.com']}]", "registry"),
+        ("[{registry: docker.io, mirrors: ['https://a\"]']}]", "mirrors"),
+        ("[{registry: docker.io, mirrors: []}]", "mirrors"),
+    ],
+)
+def test_mirrors_that_can_not_be_are_refused(api: Counting, namespace: str, value: str, hint: str) -> None:
+    with_class(api, namespace, DOCKER)
+    wanted = spec("wrong", namespace, cluster_class=DOCKER, variables=[f"registryMirrors={value}"])
+    with pytest.raises(CapiLlmError, match=hint):
+        create.create(api, wanted)
+
+
 def test_every_variable_and_patch_of_the_docker_class(
     api: Counting, informers: Informers, namespace: str
 ) -> None:
@@ -218,7 +273,11 @@ def test_every_variable_and_patch_of_the_docker_class(
             "podSecurityStandard.enabled=true",
         ],
     )
-    create.create(api, wanted)
+    offered = {"registryMirrors": MIRRORS, "of-another-class": 1}
+    made = create.create(api, wanted, offered=offered)
+    assert made.spec.variables["registryMirrors"] == MIRRORS
+    with no_writes(api):  # what was only offered is not compared
+        assert create.create(api, wanted, offered={"registryMirrors": []}).action == "unchanged"
     cluster = Ref(CLUSTERS, "full", namespace)
     _until_reconciled(api, cluster)
     assert api.get(cluster)["metadata"]["labels"]["cni"] == "kindnet"
@@ -243,7 +302,10 @@ def test_every_variable_and_patch_of_the_docker_class(
         yaml.safe_load(kubeadm["files"][0]["content"])["plugins"][0]["configuration"]["defaults"]["enforce"]
         == "baseline"
     )
+    _check_mirrors(kubeadm, first=1)
     joins = rendered("bootstrap", "kubeadmconfigtemplates", "KubeadmConfigTemplate")
+    for pool in ("full-md-0", "full-gpu"):
+        _check_mirrors(joins[pool]["template"]["spec"])
     node = joins["full-gpu"]["template"]["spec"]["joinConfiguration"]["nodeRegistration"]
     assert node["kubeletExtraArgs"]["node-labels"].split(",") == [
         "capi-llm.dev/cni=kindnet",

@@ -22,8 +22,8 @@ import yaml
 
 import simulated_docker
 from capi_llm import certificates, plane, versions
-from capi_llm.clusters import machine_images, published
-from capi_llm.containers import images
+from capi_llm.clusters import machine_images, machine_mirrors, published, spec
+from capi_llm.containers import images, mirrors
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities, Identity
 from capi_llm.kube.apply import apply
@@ -35,7 +35,7 @@ from capi_llm.plane.making import Chosen
 from capi_llm.sandbox import executables
 from capi_llm.sandbox.parts import MANAGERS
 from capi_llm.settings import Settings
-from capi_llm.steps import components, mirrors, webhook_certs
+from capi_llm.steps import components, webhook_certs
 from capi_llm.steps.kind_cluster import SOCKET_LABEL, config
 from capi_llm.waiting import until
 from control_plane import ControlPlane
@@ -298,6 +298,35 @@ def test_mirrors_on_loopback_are_left_out() -> None:
     text = mirrors.hosts_toml(mirrors.usable(info))
     assert '[host."https://mirror.example.com"]' in text
     assert mirrors.usable({}) == []
+
+
+def test_machines_of_a_new_cluster_are_told_of_the_mirrors_of_docker(place: Place) -> None:
+    def offered(said: list[str], **flags: Any) -> Any:
+        wanted = spec.merge(
+            None, spec.from_flags(name="demo", **flags), default_class="default/docker-llm-clusterclass"
+        )
+        return machine_mirrors.offered(wanted, report=said.append)
+
+    said: list[str] = []
+    assert offered(said) == {}
+    with place.machine.state() as state:
+        state["info"]["RegistryConfig"] = {
+            "Mirrors": [
+                "https://mirror.example.com/",
+                "http://127.0.0.1:5000/",
+                "https://me:s3cret-word@mirror.example.com/",
+            ]
+        }
+    assert offered(said) == {
+        "registryMirrors": [{"registry": "docker.io", "mirrors": ["https://mirror.example.com"]}]
+    }
+    assert len(said) == 1
+    assert "s3cret" not in said[0]
+    assert offered(said, cluster_class="team/other") == {}
+    assert offered(said, variables=["registryMirrors=[]"]) == {}
+    with place.machine.state() as state:
+        state["down"] = True
+    assert offered(said) == {}
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,16 @@ def new_cluster(
     """
     from capi_llm import plane
     from capi_llm.cli import new_apps
-    from capi_llm.clusters import classes, create, machine_images, several, spec, specfile, topology
+    from capi_llm.clusters import (
+        classes,
+        create,
+        machine_images,
+        machine_mirrors,
+        several,
+        spec,
+        specfile,
+        topology,
+    )
 
     settings = state.settings
     kind = plane.kind_of(settings, state.plane)
@@ -115,6 +124,7 @@ def new_cluster(
         ]
         data(made[0] if count is None else {"apiVersion": "v1", "kind": "List", "items": made}, output)
         return
+    offered = machine_mirrors.offered(wanted, report=state.console.say) if kind == "kind" else {}
     if count is not None:
         from capi_llm.cli import several as making
 
@@ -122,7 +132,7 @@ def new_cluster(
             new_apps.check_several(settings, kind, str(wanted.variables.get("cni", topology.DEFAULT_CNI)))
         if kind == "kind":
             machine_images.ensure(wanted, report=state.console.say)
-        making.make(state, all_wanted, folder=folder, apps=names, wait=wait, timeout=timeout)
+        making.make(state, all_wanted, folder=folder, offered=offered, apps=names, wait=wait, timeout=timeout)
         return
     started = time.monotonic()
     command = f"new-cluster {wanted.name}"
@@ -130,7 +140,7 @@ def new_cluster(
         new_apps.check_engine(settings, here, names)
         if kind == "kind":
             machine_images.ensure(wanted, report=state.console.say)
-        outcome = create.create(here.api(), wanted, folder=folder)
+        outcome = create.create(here.api(), wanted, folder=folder, offered=offered)
         done = "created" if outcome.action == "created" else "is there, nothing was changed"
         state.console.say(f"Cluster {wanted.namespace}/{wanted.name} {done}.")
         if not wait:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from capi_llm.cli.console import MARKS, took
 
@@ -21,6 +21,7 @@ def make(
     wanted: Sequence[ClusterSpec],
     *,
     folder: ClassFolder | None,
+    offered: Mapping[str, Any],
     apps: tuple[str, ...] | None,
     wait: bool,
     timeout: float,
@@ -49,7 +50,7 @@ def make(
                 else classes.find(here.api(), first.cluster_class, first.namespace)
             )
             several.check_room(here.api(), wanted, info)
-        prepared = create.prepare(here.api(), first, folder=folder)
+        prepared = create.prepare(here.api(), first, folder=folder, offered=offered)
         with state.console.drawing() as drawing:
             said: set[str] = set()
 

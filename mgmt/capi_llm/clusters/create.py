@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from capi_llm.clusters import classes, tree
-from capi_llm.clusters.classes import ClassFolder
+from capi_llm.clusters.classes import ClassFolder, ClassInfo
 from capi_llm.clusters.difference import differences
 from capi_llm.clusters.kubeconfig import unknown_cluster
 from capi_llm.clusters.spec import ClusterSpec
@@ -37,22 +37,33 @@ class Outcome:
 
 
 def create(
-    api: Api, spec: ClusterSpec, *, folder: ClassFolder | None = None, waiter: Waiter | None = None
+    api: Api,
+    spec: ClusterSpec,
+    *,
+    folder: ClassFolder | None = None,
+    offered: Mapping[str, Any] | None = None,
+    waiter: Waiter | None = None,
 ) -> Outcome:
     """Create the cluster of ``spec``; where it exists, compare and write nothing.
 
     Raises what :func:`prepare` and :func:`ensure` raise.
     """
-    spec = prepare(api, spec, folder=folder, waiter=waiter)
+    spec = prepare(api, spec, folder=folder, offered=offered, waiter=waiter)
     return ensure(api, spec, api.find(Ref(CLUSTERS, spec.name, spec.namespace)))
 
 
 def prepare(
-    api: Api, spec: ClusterSpec, *, folder: ClassFolder | None = None, waiter: Waiter | None = None
+    api: Api,
+    spec: ClusterSpec,
+    *,
+    folder: ClassFolder | None = None,
+    offered: Mapping[str, Any] | None = None,
+    waiter: Waiter | None = None,
 ) -> ClusterSpec:
     """``spec`` in the types of its class, which is there afterwards: what is the same for any name.
 
-    ``folder`` is a class to apply first (``--class-dir``). Raises BadInput for a variable or
+    ``folder`` is a class to apply first (``--class-dir``). ``offered`` are variables that are taken where the
+    class has them and nobody said another value: of new clusters alone. Raises BadInput for a variable or
     worker class that the ClusterClass lacks, NotFound for a missing class or namespace.
     """
     if api.find(Ref(NAMESPACES, spec.namespace)) is None:
@@ -64,7 +75,21 @@ def prepare(
         spec = classes.check(spec, classes.describe_folder(folder))
         where = spec.cluster_class.rpartition("/")[0] or spec.namespace
         classes.apply_folder(api, folder, where, waiter=waiter)
-    return classes.check(spec, classes.find(api, spec.cluster_class, spec.namespace))
+    info = classes.find(api, spec.cluster_class, spec.namespace)
+    return classes.check(_with(spec, info, offered or {}), info)
+
+
+def _with(spec: ClusterSpec, info: ClassInfo, offered: Mapping[str, Any]) -> ClusterSpec:
+    taken = {
+        name: value
+        for name, value in offered.items()
+        if name not in spec.variables and info.variable(name) is not None
+    }
+    return replace(
+        spec,
+        variables={**spec.variables, **taken},
+        defaulted=spec.defaulted | {f"variables.{name}" for name in taken},
+    )
 
 
 def ensure(api: Api, spec: ClusterSpec, existing: Object | None) -> Outcome:
