@@ -218,6 +218,13 @@ GOOD_OF = {
     kinds.DELIVERY: "direct", kinds.WEBHOOK_CERTS_FROM: "self", kinds.EXPOSURE: "docker",
     kinds.NODE_KUBERNETES: "v1.33.1", kinds.IMAGE: "kindest/node:v1.33.1", kinds.CONTEXT: "kind-demo",
     kinds.IMAGES: ["docker.io/library/redis:7"],
+    kinds.PROVIDERS: [
+        {"name": "hetzner", "version": "v1.0.3", "environment": ["HCLOUD_TOKEN"], "namespace": "caph"},
+        {
+            "name": "k3s", "type": "bootstrap", "version": "v0.3.0", "secret": "k3s",
+            "components": "k3s.yaml", "sha256": "a" * 64,
+        },
+    ],
     kinds.MODELS: [
         {"name": "ollama/tiny", "backends": [{"type": "ollama"}], "contextLength": 2048},
         {

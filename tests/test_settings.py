@@ -293,6 +293,31 @@ BAD_FILES = [
     ("management: {images: redis}", "management.images: 'redis' is not a list", "redis:7"),
     ("management: {images: ['a@sha256:1']}", "management.images[0]", "without"),
     ("management: {context: 'a b'}", "management.context: 'a b' is not the name of a context", "kubectl"),
+    ("providers: {name: a}", "providers: {'name': 'a'} is not a list of providers", "- name:"),
+    ("providers: [{name: aws}]", "providers[0]: `version` is missing", "version:"),
+    ("providers: [{name: aws, version: '2.8'}]", "providers[0].version: '2.8' is not a version", "v1.0.3"),
+    ("providers: [{name: aws, version: latest}]", "providers[0].version: 'latest'", "v1.0.3"),
+    ("providers: [{name: docker, version: v1.10.7}]", "'docker' of type infrastructure is the planes'", ""),
+    ("providers: [{name: a, version: v1.0.0, type: cloud}]", "providers[0].type: 'cloud'", "infrastructure"),
+    ("providers: [{name: A, version: v1.0.0}]", "providers[0].name: 'A' is not a valid name", "use 'a'"),
+    ("providers: [{name: a, version: v1.0.0, environment: TOKEN}]", "'TOKEN' is not a list", "["),
+    ("providers: [{name: a, version: v1.0.0, environment: [CAPI_LLM_PLANE]}]", "capi-llm's own", ""),
+    ("providers: [{name: a, version: v1.0.0, secret: A_B}]", "providers[0].secret: 'A_B'", "use 'a-b'"),
+    ("providers: [{name: a, version: v1.0.0, namespace: A}]", "providers[0].namespace: 'A'", "use 'a'"),
+    ("providers: [{name: a, version: v1.0.0, sha256: 1}]", "providers[0].sha256: 1 is not a text", "quotes"),
+    ("providers: [{name: a, version: v1.0.0, components: a, sha256: ab}]", "'ab' is not a SHA-256", "256sum"),
+    (f"providers: [{{name: a, version: v1.0.0, sha256: {'a' * 64}}}]", "it is of no file", "components"),
+    (
+        "providers: [{name: a, version: v1.0.0, components: 'https://me:hunter2@example.com/a.yaml'}]",
+        "'https://****@example.com/a.yaml' is not an address of the web",
+        "https://example.com/v1.0.3/",
+    ),
+    ("providers: [{name: a, version: v1.0.0, environment: [hunter2]}]", "**** is not the name", "HCLOUD"),
+    (
+        "providers: [{name: a, version: v1.0.0}, {name: a, version: v1.0.0}]",
+        "providers[1].name: provider 'a' of type infrastructure is there twice",
+        "take one",
+    ),
     ("rancher: {version: v2.12.3}", "rancher.version: Rancher 'v2.12.3' is not supported", "use v2.13.0"),
     ("rancher: {version: latest}", "rancher.version: 'latest' is not a version", "use v2.13.0"),
     ("rancher: {hostname: 'https://r.example.com:443/x'}", "rancher.hostname", "use 'r.example.com'"),
@@ -333,6 +358,28 @@ def test_apps_and_keys_of_providers(here: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     assert {name: key.reveal() for name, key in load().provider_keys.items()} == {"OPENAI_API_KEY": "x"}
     assert "'x'" not in repr(load().provider_keys)
+
+
+def test_providers_and_what_is_in_their_variables(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "capi-llm.yaml").write_text(
+        f"{HEAD}providers:\n- {{name: hetzner, version: v1.0.3, environment: [HCLOUD_TOKEN, OTHER]}}\n"
+        "- {name: own, type: ipam, version: v0.1.0-rc.1, namespace: x, components: own.yaml}\n"
+    )
+    (here / ".env").write_text("HCLOUD_TOKEN=from-the-file\nUNASKED=x\n")
+    found = load()
+    hetzner, own = found.providers
+    assert (hetzner.type, hetzner.namespace, hetzner.secret) == (
+        "infrastructure",
+        "hetzner-system",
+        "hetzner",
+    )
+    assert (own.namespace, own.secret, own.components) == ("x", "", str(here / "own.yaml"))
+    assert {name: key.reveal() for name, key in found.provider_environment.items()} == {
+        "HCLOUD_TOKEN": "from-the-file"
+    }
+    monkeypatch.setenv("HCLOUD_TOKEN", "from-the-environment")
+    assert load().provider_environment["HCLOUD_TOKEN"].reveal() == "from-the-environment"
+    assert "from-the" not in repr(load())
 
 
 def test_every_setting_of_the_file_has_a_test_that_it_is_refused() -> None:

@@ -80,19 +80,22 @@ def _as_json(found: Found) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     from capi_llm.fields import Range
-    from capi_llm.settings import Model, Secret
+    from capi_llm.settings import Model, Provider, Secret, providers
     from capi_llm.settings.models import written
 
     if isinstance(value, Path | Secret | Range):
         return str(value)
     if isinstance(value, tuple) and any(isinstance(item, Model) for item in value):
         return [written(item) for item in value]
+    if isinstance(value, tuple) and any(isinstance(item, Provider) for item in value):
+        return [providers.written(item) for item in value]
     return list(value) if isinstance(value, tuple) else value
 
 
 def _short(found: Found) -> Any:
     value = _plain(found.value)
-    return [model["name"] for model in value] if found.setting.path == "models" and value else value
+    named = found.setting.path in ("models", "providers") and value
+    return [item["name"] for item in value] if named else value
 
 
 def _text(value: Any) -> str:

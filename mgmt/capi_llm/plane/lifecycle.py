@@ -128,7 +128,7 @@ def to_destroy(settings: Settings, identities: Identities, name: str) -> Identit
 def _recipe(ctx: Context, *, upgrade: bool = False) -> engine.Recipe:
     """The plane's recipe. Raises Refused where its file does not say enough to follow it."""
     found = ctx.identity
-    recipe = recipes.of(found, upgrade=upgrade)
+    recipe = recipes.of(found, upgrade=upgrade, more=ctx.settings.providers)
     absent = sorted(set(ports.NAMES) - set(found.ports))
     if found.kind == "sandbox" and (absent or not ports.is_loopback(found.loopback)):
         raise Refused(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from capi_llm import compatibility, versions
 from capi_llm.compatibility import Row
 from capi_llm.kube import kubeconfig
+from capi_llm.settings import Provider
 from capi_llm.steps import budgets, charts, exposure, management_cluster, there
 from capi_llm.steps.address import RancherAddress
 from capi_llm.steps.chart import HelmRelease, Wanted
@@ -19,6 +20,7 @@ from capi_llm.steps.exposure import Exposure
 from capi_llm.steps.imports import ImportNamespaces
 from capi_llm.steps.ngrok import NgrokCredentials, NgrokServes
 from capi_llm.steps.objects import Objects
+from capi_llm.steps.providers import with_rancher
 from capi_llm.steps.rancher import Deployments, FleetRestarted, RancherSecrets, RancherSettings, TurtlesRuns
 from capi_llm.steps.there import WhatIsThere
 from capi_llm.steps.turtles import CapiProvider, CoreProvider, providers
@@ -42,8 +44,11 @@ def exposed(choices: Choices) -> Exposure:
     )
 
 
-def recipe(choices: Choices, *, upgrade: bool = False) -> Recipe:
-    """The steps from a cluster that answers to one that makes clusters and imports them."""
+def recipe(choices: Choices, *, upgrade: bool = False, more: Sequence[Provider] = ()) -> Recipe:
+    """The steps from a cluster that answers to one that makes clusters and imports them.
+
+    ``more`` are providers that the settings add.
+    """
     row, way = compatibility.row(choices.rancher), exposed(choices)
     found: list[Step] = [WhatIsThere(row, needs=(management_cluster.NAME,))]
     before_rancher = ["rancher-secrets"]
@@ -76,6 +81,7 @@ def recipe(choices: Choices, *, upgrade: bool = False) -> Recipe:
     found.append(RancherSettings(way, needs=("rancher",)))
     found += _by_rancher(row, way)
     found += _providers(row, docker=True, upgrade=upgrade)
+    found += with_rancher(more, needs=(CLUSTER_API,), upgrade=upgrade)
     found.append(ImportNamespaces(("default",), needs=("turtles",)))
     return tuple(found)
 

@@ -7,12 +7,15 @@ API server comes about), and on it what the plane's choices ask for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from capi_llm import compatibility
 from capi_llm.errors import Refused
 from capi_llm.identity import Identity
 from capi_llm.plane import rancher
 from capi_llm.sandbox.parts import MANAGERS, PROVIDER
-from capi_llm.steps import management_cluster
+from capi_llm.settings import Provider
+from capi_llm.steps import management_cluster, provider_manifests
 from capi_llm.steps.certificates import Certificates
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.classes import ClusterClasses
@@ -90,10 +93,11 @@ EXISTING: Recipe = (
 KINDS = ("sandbox", "kind", "existing")
 
 
-def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
+def of(identity: Identity, *, upgrade: bool = False, more: Sequence[Provider] = ()) -> Recipe:
     """The recipe of a plane; with ``upgrade``, one that takes older versions of ours to this one's.
 
-    Raises Refused or BadInput for a combination that there is no recipe for.
+    ``more`` are providers of Cluster API that the settings add; a sandbox has none of them. Raises Refused
+    or BadInput for a combination that there is no recipe for.
     """
     check_kind(identity)
     if identity.kind == "sandbox":
@@ -101,14 +105,16 @@ def of(identity: Identity, *, upgrade: bool = False) -> Recipe:
     choices = Choices.of(identity)
     if choices.rancher:
         classes = ClusterClasses((DOCKER_CLASS,), needs=MANAGERS[1:])
-        above: Recipe = (*rancher.recipe(choices, upgrade=upgrade), classes)
+        above: Recipe = (*rancher.recipe(choices, upgrade=upgrade, more=more), classes)
     else:
-        above = without_rancher(identity.kind, choices, upgrade=upgrade)
+        above = without_rancher(identity.kind, choices, upgrade=upgrade, more=more)
     ground = kind(upgrade=upgrade) if identity.kind == "kind" else EXISTING
     return (*ground, *above)
 
 
-def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Recipe:
+def without_rancher(
+    on: str, choices: Choices, *, upgrade: bool = False, more: Sequence[Provider] = ()
+) -> Recipe:
     """Cluster API alone, and what the choices put beside it; what is there already is left as it is."""
     certificates: Step = (
         rancher.cert_manager(needs=(management_cluster.NAME,), upgrade=upgrade)
@@ -130,7 +136,13 @@ def without_rancher(on: str, choices: Choices, *, upgrade: bool = False) -> Reci
         classes = IfThere(classes, DOCKER)
     after = look[0].name if look else management_cluster.NAME
     fleet = rancher.fleet(choices, needs=(after,), upgrade=upgrade) if choices.delivery == "fleet" else ()
-    return (*look, *own, classes, *fleet)
+    others = provider_manifests.without_rancher(
+        more,
+        needs=(certificates.name, "cluster-api"),
+        own_certificates=choices.webhook_certs == "self",
+        upgrade=upgrade,
+    )
+    return (*look, *own, classes, *others, *fleet)
 
 
 def default_class(kind: str) -> str:

@@ -6,6 +6,7 @@ of them follow one table::
     table     every setting: path in the file, kind, default, variable, meaning
     words     those about a cluster, which ``new-cluster -f FILE`` shares
     models    the models as they are said; model_words, backend_words and wording read and check them
+    providers other providers of Cluster API, read and checked
     kinds     how a value is checked, and how JSON Schema says it
     sources   what the file, ``.env`` and the environment say, each with its place
     load      all of them in their order: Settings
@@ -28,6 +29,7 @@ from capi_llm.settings.process import (
     kubeconfig_files,
     no_colour,
 )
+from capi_llm.settings.providers import Provider
 from capi_llm.settings.secret import Secret
 from capi_llm.settings.sources import everything
 
@@ -36,6 +38,7 @@ __all__ = [
     "Found",
     "KeyRef",
     "Model",
+    "Provider",
     "Secret",
     "Serving",
     "Settings",

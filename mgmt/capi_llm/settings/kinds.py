@@ -15,7 +15,7 @@ from capi_llm import compatibility, fields
 from capi_llm.errors import BadInput
 from capi_llm.fields import addresses, images, names, quantities
 from capi_llm.fields.names import shown
-from capi_llm.settings import model_schema, model_words
+from capi_llm.settings import model_schema, model_words, providers
 from capi_llm.settings.secret import Secret
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -260,5 +260,6 @@ IMAGES = Kind(
 )
 CONTEXT = _text(fields.context, images.CONTEXT)
 MODELS = Kind(model_words.read, model_schema.MODELS)
+PROVIDERS = Kind(providers.read, providers.SCHEMA)
 API_KEY = Kind(_foreign, _SECRET_SCHEMA)
 SECRET = Kind(_secret, _SECRET_SCHEMA)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from capi_llm.errors import BadInput
 from capi_llm.fields import HostNetwork
 from capi_llm.settings import kinds, sources
 from capi_llm.settings.models import Model
+from capi_llm.settings.providers import Provider, placed
 from capi_llm.settings.secret import Secret
 from capi_llm.settings.sources import Layer, Said, Source
 from capi_llm.settings.table import BY_PATH, CONFIG, PARTS, SETTINGS, XDG, Setting
@@ -82,6 +83,12 @@ class Settings:
 
     images: tuple[str, ...] = ()
     """More images that are loaded into a kind plane's node."""
+
+    providers: tuple[Provider, ...] = ()
+    """More providers of Cluster API."""
+
+    provider_environment: Mapping[str, Secret] = field(default_factory=dict)
+    """What of their variables is there."""
 
     rancher_hostname: str = ""
     rancher_version: str = versions.RANCHER
@@ -175,7 +182,13 @@ def load(
         if item.setting.kind is kinds.FOLDER:
             _check_folder(item)
     _check_networks(found)
-    return _settings(found, file)
+    settings = _settings(found, file)
+    if not settings.providers:
+        return settings
+    given = sources.everything() if environ is None else environ
+    wanted = {name for provider in settings.providers for name in provider.environment}
+    secrets = {name: Secret(given[name]) for name in sorted(wanted) if given.get(name)}
+    return replace(settings, provider_environment=secrets)
 
 
 def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
@@ -215,6 +228,7 @@ def _settings(found: Mapping[str, Found], file: Path | None) -> Settings:
         shared_limits=value("gateway.sharedLimits"),
         management=value("management.name") or "",
         images=value("management.images") or (),
+        providers=value("providers") or (),
         rancher_hostname=value("rancher.hostname") or "",
         rancher_version=value("rancher.version"),
         rancher_password=value("rancher.bootstrapPassword"),
@@ -230,6 +244,8 @@ def _checked(said: Said, home: Path) -> Found:
     value = said.setting.kind.check(said.value, said.where)
     if said.setting.kind in (kinds.FOLDER, kinds.FILE):
         value = _path(value, said, home)
+    if said.setting.kind is kinds.PROVIDERS:
+        value = placed(value, lambda path: _path(path, said, home))
     return Found(said.setting, value, said.source, said.where, said.place)
 
 

@@ -187,6 +187,10 @@ SETTINGS: tuple[Setting, ...] = (
         "management.context", kinds.CONTEXT, "context in it; has to be said", None,
         _variable("management.context"), "none",
     ),
+    Setting(
+        "providers", kinds.PROVIDERS,
+        "more providers of Cluster API, on a plane of kind `kind` or `existing`", None, "", "none",
+    ),
     Setting("rancher.hostname", kinds.HOST, "host name of Rancher", None, "RANCHER_HOSTNAME", "none"),
     Setting(
         "rancher.version", kinds.RANCHER, "version of Rancher, with or without `v`", versions.RANCHER,

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from capi_llm import documents, versions
-from capi_llm.errors import CapiLlmError
+from capi_llm.errors import BadInput, CapiLlmError
 from capi_llm.sandbox.components import FILES, client_configs, content, ours, unreadable, without_injection
 
 VARIABLES = {"CLUSTER_TOPOLOGY": "true"}
@@ -66,11 +66,9 @@ def of_manager(
 ) -> Iterator[Object]:
     """The objects of one manager. Pure but for reading its file."""
     for item in read(folder / FILES[manager]):
-        if authority and item["kind"] in _CERT_MANAGER:
-            continue
         changed = ours(item)
-        if authority:
-            _trust(changed, authority)
+        if authority and not with_authority(changed, authority):
+            continue
         if changed["kind"] == "Deployment":
             _run(changed, (images or versions.CLUSTER_API_IMAGES)[manager])
             if manager == "capi-docker" and node_label:
@@ -128,11 +126,33 @@ def _parsed(path: Path, changed: int) -> Sequence[Mapping[str, Any]]:
         raise unreadable(path, error) from error
 
 
-def _trust(item: Object, authority: str) -> None:
-    """Make the webhooks of ``item`` be called with ``authority``."""
+def variables(text: str) -> set[str]:
+    """The variables that ``text`` asks for without a default.
+
+    Raises BadInput where it has a form of them that :func:`substitute` does not fill in.
+    """
+    parts = text.split("$$")
+    other = next((part for part in parts if "${" in _VARIABLE.sub("", part)), None)
+    if other is not None:
+        rest = _VARIABLE.sub("", other)
+        at = rest.index("${")
+        raise BadInput(
+            f"manifests have a variable of a form that is not known: {rest[at : at + 40].splitlines()[0]!r}",
+            why="NAME, NAME:=default and NAME:-default in ${…} are filled in",
+            fix="write the value into the file in its place",
+        )
+    return {match[1] for part in parts for match in _VARIABLE.finditer(part) if match[2] is None}
+
+
+def with_authority(item: Object, authority: str) -> bool:
+    """Make the webhooks of ``item`` be called with ``authority`` (PEM) in place of one that cert-manager
+    writes; false where ``item`` is cert-manager's own and of no use then."""
+    if item["kind"] in _CERT_MANAGER:
+        return False
     without_injection(item)
     for client in client_configs(item):
         client["caBundle"] = base64.b64encode(authority.encode()).decode()
+    return True
 
 
 def _run(item: Object, image: str) -> None:

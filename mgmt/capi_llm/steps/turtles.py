@@ -33,7 +33,8 @@ CORE = Ref(CAPI_PROVIDERS, "cluster-api", "cattle-capi-system")
 
 @dataclass(frozen=True)
 class Provider:
-    """One CAPIProvider. ``deployment`` is the manager's; ``manifests`` go with the provider's own."""
+    """One CAPIProvider. ``deployment`` is the manager's, where it is known; ``manifests`` go with the
+    provider's own."""
 
     step: str
     name: str
@@ -41,11 +42,17 @@ class Provider:
     provider: str
     kind: str
     version: str
-    deployment: str
+    deployment: str = ""
     manifests: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     secret: str = ""
     """A Secret in ``namespace`` with the provider's credentials and variables."""
+
+    fetch: str = ""
+    """Where its manifests are, where clusterctl does not know it."""
+
+    pinned_by: str = "this capi-llm's is"
+    """Who wants ``version``, for messages."""
 
     @property
     def ref(self) -> Ref:
@@ -69,6 +76,8 @@ class Provider:
             spec["variables"] = dict(self.variables)
         if self.secret:
             spec["configSecret"] = {"name": self.secret}
+        if self.fetch:
+            spec["fetchConfig"] = {"url": self.fetch}
         found.append(
             {
                 "apiVersion": CAPI_PROVIDERS.api_version,
@@ -166,7 +175,7 @@ class CapiProvider(Step):
         have = str((here.get("spec") or {}).get("version") or "")
         if self._kept(have):
             status = self._status(ctx, here)
-            note = f"{have}; this capi-llm's is {self.provider.version}"
+            note = f"{have}; {self.provider.pinned_by} {self.provider.version}"
             return ready(note) if status.ready else status
         if have and have != self.provider.version:
             return pending(f"{have} is to become {self.provider.version}")
@@ -198,9 +207,8 @@ class CapiProvider(Step):
         return newer or not self._upgrade
 
     def _status(self, ctx: Context, obj: Object) -> Status:
-        return turtles.provider(
-            obj, _deployment(ctx.api(), self.provider.deployment, self.provider.namespace)
-        )
+        name, where = self.provider.deployment, self.provider.namespace
+        return turtles.provider(obj, _deployment(ctx.api(), name, where) if name else None)
 
     def _check_others(self, api: Api) -> None:
         """Raise Refused where the same provider is there under another name."""

@@ -60,6 +60,26 @@ def missing(api: Api, folder: Path, now: datetime.datetime | None = None) -> lis
     return [manager for manager in MANAGERS if not _good(api, folder, manager, certificate, now)]
 
 
+def serves(api: Api, ref: Ref, hosts: tuple[str, ...], now: datetime.datetime | None = None) -> bool:
+    """Whether the Secret ``ref`` has a good certificate for ``hosts``, signed by the authority."""
+    found = _texts(api.find(ref))
+    certificate = authority(api)
+    return bool(certificate) and certificates.good(
+        found.get(_CERTIFICATE, ""), found.get(_KEY, ""), certificate, hosts, now=now
+    )
+
+
+def serving(api: Api, ref: Ref, hosts: tuple[str, ...]) -> Object:
+    """That Secret, to be applied. An authority is made where there is none."""
+    ca = _texts(api.find(AUTHORITY))
+    if not certificates.good(ca.get(_CERTIFICATE, ""), ca.get(_KEY, ""), ca.get(_CERTIFICATE, "")):
+        certificate, key = certificates.authority("capi-llm-webhooks")
+        apply(api, [_secret(AUTHORITY, certificate, key, certificate)])
+        ca = _texts(api.find(AUTHORITY))
+    certificate, key = certificates.serving(hosts, ca[_CERTIFICATE], ca[_KEY])
+    return _secret(ref, certificate, key, ca[_CERTIFICATE])
+
+
 def ensure(api: Api, folder: Path) -> list[str]:
     """Make what :func:`missing` names, and return it. What is good is kept."""
     bad = missing(api, folder)

@@ -89,7 +89,9 @@ class _Collector:
     def __init__(self, settings: Settings, name: str, report: Report) -> None:
         self.settings = settings
         self.report = report
-        self.redactor = Redactor(_known())
+        self.redactor = Redactor(
+            [*_known(), *(secret.reveal() for secret in settings.provider_environment.values())]
+        )
         self.bundle = Bundle(name)
 
     def run(self, status: Callable[[], Mapping[str, Any]]) -> Bundle:
