@@ -30,6 +30,9 @@ from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Recipe, Step
 from capi_llm.waiting import Status, pending, ready
 
+_SHORTEST = 4
+"""Characters of a value that is looked for in messages; a shorter one is in every other word."""
+
 
 def without_rancher(
     wanted: Sequence[Provider], *, needs: tuple[str, ...], own_certificates: bool, upgrade: bool = False
@@ -143,7 +146,8 @@ class ProviderManifests(Step):
         try:
             return apply(ctx.api(), objects, dry_run=dry_run, cancel=ctx.cancel)
         except CapiLlmError as error:
-            for value in sorted(filter(None, self._values(ctx).values()), key=len, reverse=True):
+            values = [value for value in self._values(ctx).values() if len(value) >= _SHORTEST]
+            for value in sorted(values, key=len, reverse=True):
                 for word in (value, base64.b64encode(value.encode()).decode()):
                     error.what, error.on = error.what.replace(word, MASK), error.on.replace(word, MASK)
                     error.why, error.fix = error.why.replace(word, MASK), error.fix.replace(word, MASK)
