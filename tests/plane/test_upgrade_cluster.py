@@ -6,11 +6,13 @@ import json
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from audit import writes
 from capi_llm.clusters.topology import INTENT
 from capi_llm.kube.resources import CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, MACHINES, Ref
+from capi_llm.sandbox import processes
 from sandboxes import IN_MEMORY, Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -20,13 +22,17 @@ def test_upgrade_that_was_killed_goes_on_and_ends_when_every_machine_runs_it(
     sandbox: Sandbox, namespace: str
 ) -> None:
     where = ("-n", namespace)
-    made = sandbox.cli(
-        "new-cluster", "up", *where, *IN_MEMORY, "--version", "v1.31.4", "--workers", "2", "--no-wait"
-    )
-    assert made.returncode == 0
-    early = sandbox.cli("upgrade", "cluster", "up", *where, "--to", "v1.32.1", check=False)
-    assert early.returncode == 1
-    assert "is still being made" in early.stderr
+    parts = {part: pid for pid, part in processes.running(sandbox.ctx.identity.instance).items()}
+    infrastructure = psutil.Process(parts["capi-docker"])
+    infrastructure.suspend()  # so that the cluster is not there before it is asked for
+    try:
+        new = ("new-cluster", "up", *where, *IN_MEMORY, "--version", "v1.31.4", "--workers", "2")
+        assert sandbox.cli(*new, "--no-wait").returncode == 0
+        early = sandbox.cli("upgrade", "cluster", "up", *where, "--to", "v1.32.1", check=False)
+        assert early.returncode == 1
+        assert "is still being made" in early.stderr
+    finally:
+        infrastructure.resume()
     sandbox.cli("wait", "cluster", "up", *where)
     log = sandbox.ctx.sandbox.audit_log
     before = log.stat().st_size
