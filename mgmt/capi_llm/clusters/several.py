@@ -174,6 +174,8 @@ class Several:
         waiting = {member.name: member for member in self.members if not member.ended}
         for view in tree.overview(self._objects(set(waiting))):
             member = waiting.pop(view.name)
+            if member.name in self._saving:
+                continue  # its end is the saving's to say, which may come while this looks
             if view.phase == "Deleting":
                 self._fail(
                     member, CapiLlmError(f"cluster {view.name!r} is being deleted", why=view.status.cause)
@@ -187,13 +189,13 @@ class Several:
                 )
             elif view.status.ready:
                 member.status = pending("saving its kubeconfig")
-                if member.name not in self._saving:
-                    self._saving.add(member.name)
-                    finish(member)
+                self._saving.add(member.name)
+                finish(member)
             else:
                 member.status = view.status
         for member in waiting.values():
-            self._fail(member, CapiLlmError(f"cluster {member.name!r} does not exist any more"))
+            if member.name not in self._saving:
+                self._fail(member, CapiLlmError(f"cluster {member.name!r} does not exist any more"))
         self._tell()
         left = [member for member in self.members if not member.ended]
         if not left:
