@@ -57,6 +57,28 @@ def test_a_configuration_of_another_shape_has_no_models() -> None:
         assert simulated(given)["model_list"] == []
 
 
+def test_a_model_on_loopback_is_asked_itself() -> None:
+    def entry(**params: Any) -> dict[str, Any]:
+        (found,) = simulated({"model_list": [{"model_name": "m", "litellm_params": params}]})["model_list"]
+        asked: dict[str, Any] = found["litellm_params"]
+        return asked
+
+    for model in ("ollama_chat/tiny", "hosted_vllm/tiny"):
+        for url in ("http://127.0.0.1:11434", "http://[::1]:80/v1", "http://localhost:8000/v1"):
+            found = entry(model=model, api_base=url, api_key="os.environ/OPENAI_API_KEY", num_ctx=512)
+            assert found == {"model": model, "api_base": url, "api_key": "simulated", "num_ctx": 512}
+    for params in (
+        {"model": "ollama_chat/tiny", "api_base": "http://127.0.0.1.example:1"},
+        {"model": "ollama_chat/tiny", "api_base": "http://ollama.llm"},
+        {"model": "ollama_chat/tiny", "api_base": "http://[127.0.0.1"},
+        {"model": "ollama_chat/tiny"},
+        {"model": "openai/gpt", "api_base": "http://127.0.0.1:1"},
+        {"model": "hosted_vllm/m", "api_base": "http://127.0.0.1:9/v1", "mock_response": "I am the mock"},
+    ):
+        found = entry(**params)
+        assert (found["api_base"], found["mock_response"]) == ("http://127.0.0.1:9", answer("m"))
+
+
 def test_it_does_not_run_without_deployment_configuration_or_key() -> None:
     def why(obj: Any, **other: Any) -> str:
         there = OBJECTS | other

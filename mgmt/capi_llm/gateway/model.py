@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
+from capi_llm.fields.addresses import loopback
 from capi_llm.kube.resources import Object
 
 NAMESPACE = "llm"
@@ -18,13 +20,18 @@ DEPLOYMENT = "litellm"
 FILE = "config.yaml"
 KEY_VARIABLE = "LITELLM_MASTER_KEY"
 
-_OF_MODEL = ("model", "weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests")
+_OF_MODEL = (
+    "model", "weight", "order", "rpm", "tpm", "timeout", "stream_timeout", "max_parallel_requests", "num_ctx",
+)  # fmt: skip
 _OF_ROUTER = (
     "routing_strategy", "num_retries", "timeout", "allowed_fails", "cooldown_time", "model_group_alias",
     "fallbacks", "context_window_fallbacks", "enable_pre_call_checks", "optional_pre_call_checks",
 )  # fmt: skip
 _OF_LITELLM = ("request_timeout", "drop_params", "num_retries", "fallbacks", "json_logs")
 """What is taken over: nothing that would lead to a provider, a database, a cache or a log collector."""
+
+_OF_THIS_MACHINE = ("ollama/", "ollama_chat/", "hosted_vllm/")
+"""LiteLLM's providers that are servers of one's own: on loopback such a one is asked, without a key."""
 
 Find = Callable[[str], Object | None]
 
@@ -65,7 +72,10 @@ def wanted(deployment: Object | None, config_map: Find, secret: Find) -> Wanted 
 
 
 def simulated(given: Mapping[str, Any]) -> dict[str, Any]:
-    """LiteLLM's configuration ``given`` with answers that are simulated, and nothing that leads elsewhere."""
+    """LiteLLM's configuration ``given`` with answers that are simulated, and nothing that leads elsewhere.
+
+    Only a model that is served on this machine's loopback answers itself.
+    """
     models = given.get("model_list")
     models = models if isinstance(models, list) else []
     return {
@@ -86,13 +96,27 @@ def _model(given: Mapping[str, Any]) -> dict[str, Any]:
     params = _some(given.get("litellm_params"), _OF_MODEL)
     # By its id an entry is asked for, and told apart from the others of its name.
     info = _some(given.get("model_info"), ("id", "max_input_tokens"))
+    here = _on_this_machine(given.get("litellm_params"))
+    # Some providers' clients refuse to be made without a key, or ask at an address of their own.
+    where = {"api_base": here} if here else {"api_base": "http://127.0.0.1:9", "mock_response": answer(name)}
     return {
         "model_name": name,
         "model_info": info,
-        # Some providers' clients refuse to be made without a key, or ask at an address of their own.
-        "litellm_params": params
-        | {"api_key": "simulated", "api_base": "http://127.0.0.1:9", "mock_response": answer(name)},
+        "litellm_params": params | {"api_key": "simulated"} | where,
     }
+
+
+def _on_this_machine(params: Any) -> str:
+    """Address of a model's own server, where that is on loopback; otherwise nothing."""
+    if not isinstance(params, dict) or "mock_response" in params:
+        return ""
+    url = str(params.get("api_base", ""))
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+    own = str(params.get("model", "")).startswith(_OF_THIS_MACHINE)
+    return url if own and loopback(host) else ""
 
 
 def _some(given: Any, names: tuple[str, ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from capi_llm.sandbox.workload import gateways, has_gateway
 LITELLM = ("llm", "litellm")
 """Namespace and name of the Service whose pods may have a real LiteLLM behind them."""
 
-ANSWERED = "simulated pod, answered by a real LiteLLM on this machine with mock models"
+ANSWERED = "simulated pod, answered by a real LiteLLM on this machine; only models on 127.0.0.1 are real"
 NOTHING = "simulated pod: nothing answers behind it"
 PODS = "nodes and pods"
 PODS_ANSWERED = f"{PODS}; a real LiteLLM with mock models answers for litellm"
