@@ -10,4 +10,11 @@ pairs     two KWOK clusters at once
 fleet         a real Fleet delivers to two KWOK clusters
 fleet_states  how each of its states is brought about
 real_fleet    its processes
+
+gateway        two real LiteLLM processes behind one address, with Redis and PostgreSQL
+gateway_parts  these processes
+one_address    what stands before them, as a Service does
+openwebui      a real Open WebUI on a real LiteLLM, in a browser
+ollama         a real Ollama behind a sandbox's gateway
+tiny_model     its model, of random numbers
 """
