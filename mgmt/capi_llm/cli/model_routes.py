@@ -107,8 +107,12 @@ def _change(
     model = routes.find(state.settings.models, name)
     fresh = routes.routed(model, weights_of(model))
     gains = [item for item, weight in fresh.weights.items() if weight]
+    # As port-forward names it, and as apps does.
+    before, slash, cluster = cluster.rpartition("/")
+    namespace = before if slash else namespace
+    where = f"{namespace}/{cluster}" if cluster else ""
     if cluster or url:
-        with _gateway(state, cluster, url) as opened:
+        with _gateway(state, where, url) as opened:
             split.require_ready(opened.gateway, fresh, gains, within=_REQUEST_SECONDS)
     path, wrote = editing.save(state.settings.file, editing.put([fresh]))
     said = ", ".join(f"{item} {weight}" for item, weight in fresh.weights.items())
@@ -118,7 +122,7 @@ def _change(
     elif not url:
         state.console.say(f"Next: capi-llm apps apply CLUSTER, or models route {name} … --cluster CLUSTER")
         return 0
-    with _gateway(state, cluster, url) as opened:
+    with _gateway(state, where, url) as opened:
         return _measured(state, opened, fresh, requests, output)
 
 
