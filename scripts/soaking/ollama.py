@@ -28,7 +28,7 @@ from soaking.gateway_parts import Missing, answers, free_port, process, run, unt
 from soaking.life import CLUSTER, Life
 
 VERSION = "v0.17.4"
-"""The newest whose native code is in the module itself: later ones fetch llama.cpp while they are built."""
+"""Has its native code in the module itself. The bundle's, v0.32.15, fetches llama.cpp while it is built."""
 MINIAUDIO = "github.com/gen2brain/malgo@v0.11.24"
 """Has miniaudio.h, which Ollama keeps in a folder `vendor`, and those are left out of Go modules."""
 GGUF = "0.19.0"
@@ -148,7 +148,7 @@ def _asked(life: Life, ollama: str, say: Callable[[str], None]) -> dict[str, Any
     right = (
         smoke.code == 0
         and stream.get("secondsToFirstToken") is not None
-        and stream["backend"]["base"].startswith(ollama)
+        and stream["backend"]["address"].startswith(ollama)
         and own["text"] == again["text"] == through["text"] == chat.data.strip()
         and through["pieces"] > 1
         and without == 401
@@ -165,7 +165,12 @@ def _asked(life: Life, ollama: str, say: Callable[[str], None]) -> dict[str, Any
 
 def _stream(url: str, key: str, model: str) -> dict[str, Any]:
     """One streamed completion: its text, how many pieces it came in, and when the first and the last came."""
-    body = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "stream": True}
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": PROMPT}],
+        "stream": True,
+        "temperature": 0,
+    }
     headers = {"Authorization": f"Bearer {key}"}
     began, text, times = time.monotonic(), "", []
     with httpx.stream("POST", f"{url}/chat/completions", json=body, headers=headers, timeout=600) as reply:
