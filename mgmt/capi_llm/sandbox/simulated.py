@@ -13,7 +13,7 @@ LITELLM = ("llm", "litellm")
 ANSWERED = "simulated pod, answered by a real LiteLLM on this machine; only models on 127.0.0.1 are real"
 NOTHING = "simulated pod: nothing answers behind it"
 PODS = "nodes and pods"
-PODS_ANSWERED = f"{PODS}; a real LiteLLM with mock models answers for litellm"
+PODS_ANSWERED = f"{PODS}; a real LiteLLM answers for litellm, with mocks of all models not on 127.0.0.1"
 MACHINES = "machines and their API server"
 _HOW = "pip install 'capi-llm[gateway]' puts a real LiteLLM there"
 
