@@ -238,6 +238,15 @@ def test_pods_are_careful(helm: Helm, name: str) -> None:
                 assert {"startupProbe", "livenessProbe", "readinessProbe"} <= container.keys()
 
 
+def test_helper_pods_of_local_volumes_run_with_an_account_that_is_there(helm: Helm) -> None:
+    objects = helm.template("local-path-storage", {})
+    accounts = {item["metadata"]["name"] for item in objects if item["kind"] == "ServiceAccount"}
+    (pod,) = pods(objects)
+    (container,) = containers(pod)
+    said = {item["name"]: item.get("value") for item in container["env"]}
+    assert {pod["serviceAccountName"], said["SERVICE_ACCOUNT_NAME"]} == accounts
+
+
 def test_bundles_of_one_namespace_agree_on_its_labels() -> None:
     found: dict[str, set[str]] = {}
     for name in NAMES:
