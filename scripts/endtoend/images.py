@@ -36,6 +36,9 @@ frontend nothing
 STANDINS = {"ollama": "11434", "litellm": "4000", "openwebui": "8080"}
 """Bundles whose image is a stand-in here, and the port that it listens on."""
 
+IN_BOTH = "in-both"
+"""The archive of :func:`names.on_any_node` for both versions, in a run with an upgrade."""
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -117,6 +120,9 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
     ]
     archives.append(maker.save("managers", managers))
     archives.append(maker.save("apps", _apps(maker, programs, network, built)))
+    if upgrade:
+        both = [item for version in versions_ for item in _in_both(maker, version, built, network)]
+        archives.append(maker.save(IN_BOTH, both))
     for folder in ("rootfs", "layers", "images"):
         archive.sweep(cache / folder, maker.used)
     return Ready(archives, product["kind"], product["kubectl"], programs["runtime"])
@@ -146,23 +152,32 @@ def _preloaded(
         maker.single(name, built[binaries.kubernetes(name, version)], f"{registry}/{name}:{version}")
         for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
     ]
-    proxy = maker.layer(
-        "kube-proxy", {f"{_BIN}/kube-proxy": built[binaries.kubernetes("kube-proxy", version)]}
-    )
     kindnetd = maker.layer("kindnetd", {f"{_BIN}/kindnetd": programs["kindnetd"]})
     provisioner = maker.layer(
         "local-path", {f"{_BIN}/local-path-provisioner": built["local-path-provisioner"]}
     )
     kinds = node.kind_images(kind)
+    proxy, coredns = _in_both(maker, version, built, network)
     return [
         *images,
-        Image([f"{registry}/kube-proxy:{version}"], [network, proxy], [f"{_BIN}/kube-proxy"]),
+        proxy,
         maker.single("etcd", built["etcd"], f"{registry}/etcd:{names.ETCD[version]}"),
-        maker.single("coredns", built["coredns"], f"{registry}/coredns/coredns:{names.COREDNS[version]}"),
+        coredns,
         maker.single("pause", programs["pause"], f"{registry}/pause:{names.PAUSE}"),
         Image([kinds["kindnetd"]], [network, kindnetd], [f"{_BIN}/kindnetd"]),
         Image([kinds["provisioner"]], [network, provisioner], [f"{_BIN}/local-path-provisioner"]),
         Image([kinds["helper"]], [network], ["/bin/sh"]),
+    ]
+
+
+def _in_both(maker: Maker, version: str, built: Mapping[str, Path], network: Layer) -> list[Image]:
+    proxy, coredns = names.on_any_node(version)
+    layer = maker.layer(
+        "kube-proxy", {f"{_BIN}/kube-proxy": built[binaries.kubernetes("kube-proxy", version)]}
+    )
+    return [
+        Image([proxy], [network, layer], [f"{_BIN}/kube-proxy"]),
+        maker.single("coredns", built["coredns"], coredns),
     ]
 
 

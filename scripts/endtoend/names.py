@@ -37,3 +37,9 @@ MANAGERS = {
 def node(version: str) -> str:
     """The node image's name, which the Docker provider makes from the Kubernetes version too."""
     return f"kindest/node:{version}"
+
+
+def on_any_node(version: str) -> tuple[str, str]:
+    """kube-proxy and CoreDNS of ``version``: during an upgrade they run on nodes of the other one too. A
+    registry would have them."""
+    return f"{REGISTRY}/kube-proxy:{version}", f"{REGISTRY}/coredns/coredns:{COREDNS[version]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import os
 import signal
@@ -72,7 +73,11 @@ class Run:
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
-        (self.folder / "capi-llm.yaml").write_text(yaml.safe_dump(SETTINGS))
+        settings = copy.deepcopy(SETTINGS)
+        if any(item.stem.startswith(images.IN_BOTH) for item in self.ready.archives):
+            for version in (names.KUBERNETES, names.UPGRADE):
+                settings["cluster"]["variables"]["preLoadImages"] += names.on_any_node(version)
+        (self.folder / "capi-llm.yaml").write_text(yaml.safe_dump(settings))
 
     @property
     def folder(self) -> Path:
