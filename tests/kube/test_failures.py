@@ -423,6 +423,18 @@ def test_403_of_a_server_that_is_starting_is_unavailable(scripted: Any) -> None:
         api.get(ONE)
 
 
+def test_a_server_that_forbids_to_ask_whether_it_is_ready_is_starting(scripted: Any) -> None:
+    """So it is for an administrator by RBAC, as kubeadm's: its roles are not read yet."""
+    told = {"message": 'forbidden: User "kubernetes-admin" cannot get path "/readyz"', "code": 403}
+    no = reply(403, STATUS | told)
+    api, _ = scripted(no, no, GOOD)
+    assert api.get(ONE)["metadata"]["name"] == "one"
+    api, _ = scripted(no, no)
+    status = api.ready()
+    assert status.state is waiting.State.PENDING
+    assert "still starting" in status.message
+
+
 def test_readiness_names_the_checks_that_fail(scripted: Any) -> None:
     api, _ = scripted(reply(500, b"[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"))
     status = api.ready()

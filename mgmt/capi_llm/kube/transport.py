@@ -234,7 +234,12 @@ class Transport:
         raise AssertionError("unreachable")
 
     def _while_starting(self, error: ApiError | NotFound) -> ApiError | NotFound:
-        """A 401 or 403 of a server that is still starting is no verdict: its caches are not filled."""
+        """A 401 or 403 of a server that is still starting is no verdict: its caches are not filled.
+
+        Everybody who is known may ask whether it is ready (ClusterRole system:public-info-viewer,
+        https://kubernetes.io/docs/reference/access-authn-authz/rbac): one that forbids even that has not
+        read its roles yet.
+        """
         if not isinstance(error, ApiError) or error.status not in (401, 403):
             return error
         try:
@@ -244,7 +249,7 @@ class Transport:
             )
         except (HTTPError, OSError):
             return error
-        if answer.status != 500:
+        if answer.status not in (500, 403):
             return error
         return Unavailable(
             error.what,
@@ -252,6 +257,7 @@ class Transport:
             reason=error.reason,
             on=error.on,
             why=f"the API server is still starting ({error.why})",
+            fix=error.fix,
         )
 
     def server_clock(self, timeout: float = 30.0) -> float:
