@@ -70,6 +70,8 @@ def test_counts_of_the_new_dialect_win() -> None:
 def test_a_machine_is_ready_where_both_dialects_say_so(machines: int, nodes: int) -> None:
     counted = obj({"readyReplicas": nodes, "v1beta2": {"readyReplicas": machines}}, replicas=2)
     assert replicas(counted).ready == 1
+    none = obj({"v1beta2": {"readyReplicas": machines}}, replicas=2)  # the old dialect leaves out a 0
+    assert replicas(none).ready == 0
 
 
 def test_counts_of_the_old_dialect() -> None:

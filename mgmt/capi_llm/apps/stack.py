@@ -110,6 +110,8 @@ def opened(
         selection.of, settings, kind, target, bundles, files=files, sets=sets, set_values=helm.set
     )
     fitting = [release.bundle for release in select(settings.provider_keys).releases]
+    if kind == "sandbox" and _simulated(cluster):
+        raise _no_apps(cluster)
     # What is wrong was refused before a cluster is asked.
     said_engine = delivery.said(settings.delivery)
     chosen = delivery.chosen(cluster, settings.delivery, engine) if to is None else to
@@ -150,12 +152,22 @@ def _beforehand(kind: str) -> Before:
     return volumes.simulate if kind == "sandbox" else lambda api, objects: None
 
 
+def _simulated(cluster: Object) -> bool:
+    """Whether a sandbox's cluster is an in-memory one."""
+    reference = (cluster.get("spec") or {}).get("infrastructureRef") or {}
+    return str(reference.get("kind", "")).startswith("Dev")
+
+
 def check_fit(api: Api, cluster: Object) -> None:
     """Raise :class:`CanNotHaveApps` where that is so."""
     groups = api.request("GET", "/apis", what="can not discover", on=api.server).get("groups") or []
     if not any(group.get("name") == _NEEDED for group in groups):
-        raise CanNotHaveApps(
-            f"cluster {cluster['metadata']['name']!r} can not have apps",
-            why=SIMULATED,
-            fix="make a cluster of a class with a real API server: capi-llm new-cluster NAME",
-        )
+        raise _no_apps(cluster)
+
+
+def _no_apps(cluster: Object) -> CanNotHaveApps:
+    return CanNotHaveApps(
+        f"cluster {cluster['metadata']['name']!r} can not have apps",
+        why=SIMULATED,
+        fix="make a cluster of a class with a real API server: capi-llm new-cluster NAME",
+    )

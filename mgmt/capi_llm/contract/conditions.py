@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,18 +106,18 @@ def replicas(obj: Object) -> Replicas:
     status = status_of(obj)
     newer = status.get("v1beta2") or {}
 
-    def counts(*names: str) -> Iterator[int]:
-        return (
-            int(source[name]) for source in (newer, status) for name in names if source.get(name) is not None
-        )
-
     def count(*names: str) -> int:
-        return next(counts(*names), 0)
+        for source in (newer, status):
+            for name in names:
+                if source.get(name) is not None:
+                    return int(source[name])
+        return 0
 
     return Replicas(
         desired=int((obj.get("spec") or {}).get("replicas") or 0),
         current=count("replicas"),
-        ready=min(counts("readyReplicas"), default=0),
+        # The old dialect leaves out a 0.
+        ready=min(count("readyReplicas"), int(status.get("readyReplicas") or 0)),
         up_to_date=count("upToDateReplicas", "updatedReplicas"),
         available=count("availableReplicas"),
     )
