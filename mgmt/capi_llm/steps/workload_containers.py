@@ -45,10 +45,12 @@ _LAST_ADDRESS = "/kind/old-ipv4"
 
 @dataclass(frozen=True)
 class Way:
-    """The way back. ``moves``: container → the address to give it; ``starts``: those to start as they are."""
+    """The way back. ``moves``: container → the address to give it; ``starts``: those to start as they are;
+    ``members``: all that the plane has, by name."""
 
     moves: Mapping[str, str]
     starts: tuple[str, ...]
+    members: Mapping[str, Container]
 
     @property
     def names(self) -> list[str]:
@@ -74,16 +76,15 @@ class WorkloadContainers(Step):
     def apply(self, ctx: Context) -> None:
         here = docker(ctx)
         way = _way(ctx, here)
-        own = {item.name: item for item in _members(ctx, here, _endpoints(ctx))}
         ctx.report.progress(self.name, f"bringing back {', '.join(way.names)}")
-        here.stop([name for name in way.moves if own[name].running])
+        here.stop([name for name in way.moves if way.members[name].running])
         for name, address in way.moves.items():
             networks.place(here, networks.KIND, name, address)
-            if own[name].labels.get(ROLE) == WORKER:
+            if way.members[name].labels.get(ROLE) == WORKER:
                 # Its files name no address of its own, but the control plane's, which its last one may be.
                 here.write(name, _LAST_ADDRESS, address)
         here.start([*way.moves, *way.starts])
-        if any(own[name].cluster == Choices.of(ctx.identity).cluster for name in way.moves):
+        if any(way.members[name].cluster == Choices.of(ctx.identity).cluster for name in way.moves):
             until(lambda: ctx.api().ready(), what=self.name, timeout=self.timeout, waiter=ctx.waiter)
 
 
@@ -117,8 +118,8 @@ def servers(text: str) -> dict[str, str]:
 def _way(ctx: Context, here: Docker) -> Way:
     endpoints = _endpoints(ctx)
     members = _members(ctx, here, endpoints)
-    if not endpoints or all(item.cluster not in endpoints for item in members):
-        return Way({}, ())
+    if all(item.cluster not in endpoints for item in members):
+        return Way({}, (), {})
     wanted = _wanted(here, members, endpoints)
     holders = networks.holders(here, networks.KIND)
     moves, room, foreign = way_back(members, wanted, holders)
@@ -132,7 +133,8 @@ def _way(ctx: Context, here: Docker) -> Way:
     taken = {*holders.values(), *wanted.values()}
     moves |= dict(zip(room, networks.free(here, networks.KIND, taken, len(room)), strict=True))
     stopped = [item.name for item in members if item.state == "exited" and item.cluster in endpoints]
-    return Way(moves, tuple(name for name in stopped if name not in moves))
+    starts = tuple(name for name in stopped if name not in moves)
+    return Way(moves, starts, {item.name: item for item in members})
 
 
 def _endpoints(ctx: Context) -> dict[str, str]:
