@@ -195,3 +195,12 @@ def parse(text: str) -> Version:
     if match is None:
         raise ValueError(f"{text!r} is not a version such as v1.33.0")
     return Version(int(match[1]), int(match[2]), int(match[3]), match[4])
+
+
+def newer(have: str, want: str) -> bool:
+    """Whether version ``have`` comes after ``want``; not where one is no version, such as a tag of
+    somebody's own."""
+    try:
+        return parse(have).precedence > parse(want).precedence
+    except ValueError:
+        return False

@@ -123,7 +123,7 @@ class HelmRelease(Step):
         if release.status != "deployed":
             return pending(f"the release is {release.status}: {release.description}")
         if have != want:
-            if _newer(have, want):
+            if versions.newer(have, want):
                 _check_fits(wanted, have, f"Helm release {release}", "newer than this capi-llm's")
                 return None
             return pending(f"{have} is to become {want}") if self._upgrade else None
@@ -255,7 +255,7 @@ def _check_fits(wanted: Wanted, version: str, where: str, owner: str) -> None:
 
 
 def _other_version(have: str, want: str) -> str:
-    if _newer(have, want):
+    if versions.newer(have, want):
         return f"{have}, newer than {want}; left as it is"
     return f"{have}; `capi-llm bootstrap --upgrade` brings {want}"
 
@@ -274,13 +274,6 @@ def machine() -> str:
     """This machine's name as a label's value."""
     text = re.sub(r"[^A-Za-z0-9_.-]+", "-", platform.node())[:63]
     return text.strip("-_.") or "unknown"
-
-
-def _newer(have: str, want: str) -> bool:
-    try:
-        return versions.parse(have).precedence > versions.parse(want).precedence
-    except ValueError:
-        return False
 
 
 def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -111,18 +111,11 @@ def other_version(ctx: Context, manager: str) -> str:
 def kept_version(ctx: Context, manager: str, *, upgrade: bool) -> str:
     """The same where it stays as it is: an older one without ``upgrade``, a newer one always."""
     found = other_version(ctx, manager)
-    return "" if found and upgrade and not _newer(found) else found
-
-
-def _newer(version: str) -> bool:
-    try:
-        return versions.parse(version).precedence > versions.parse(versions.CLUSTER_API).precedence
-    except ValueError:
-        return False
+    return "" if found and upgrade and not versions.newer(found, versions.CLUSTER_API) else found
 
 
 def _left_as_it_is(version: str) -> str:
-    if _newer(version):
+    if versions.newer(version, versions.CLUSTER_API):
         return f"{version}, newer than {versions.CLUSTER_API}; left as it is"
     return f"{version} is there; bootstrap --upgrade takes it to {versions.CLUSTER_API}"
 

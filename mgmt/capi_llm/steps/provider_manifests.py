@@ -158,7 +158,7 @@ class ProviderManifests(Step):
         version = str(have.get("version") or "")
         if not version or (version, have.get("sha256")) == (self.version, self._provider.sha256):
             return False
-        return not self._upgrade or _newer(version, self.version)
+        return not self._upgrade or versions.newer(version, self.version)
 
     def _written(self, deployments: Sequence[Ref]) -> dict[str, str]:
         return {
@@ -264,13 +264,6 @@ class ProviderManifests(Step):
         return {
             ref: hosts for ref, hosts in wanted.items() if not webhook_certs.serves(ctx.api(), ref, hosts)
         }
-
-
-def _newer(have: str, want: str) -> bool:
-    try:
-        return versions.parse(have).precedence > versions.parse(want).precedence
-    except ValueError:
-        return False  # somebody's own word in the record
 
 
 def _flat(items: Iterable[object]) -> list[Object]:

@@ -203,8 +203,7 @@ class CapiProvider(Step):
         """Whether the version that is there is left as it is."""
         if not have or have == self.provider.version:
             return False
-        newer = versions.parse(have).precedence > versions.parse(self.provider.version).precedence
-        return newer or not self._upgrade
+        return not self._upgrade or versions.newer(have, self.provider.version)
 
     def _status(self, ctx: Context, obj: Object) -> Status:
         name, where = self.provider.deployment, self.provider.namespace
