@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from capi_llm.contract import ngrok as contract
-from capi_llm.errors import ApiError, NotFound
+from capi_llm.errors import NotFound
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import SECRETS, Object, Ref, Resource
@@ -17,7 +17,7 @@ from capi_llm.steps.charts import NGROK_CREDENTIALS, NGROK_NAMESPACE
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Step
 from capi_llm.steps.exposure import NAMESPACE, Exposure
-from capi_llm.steps.objects import namespace
+from capi_llm.steps.objects import namespace, recorded
 from capi_llm.waiting import Status, pending, ready, until
 
 OPERATORS = Resource("ngrok.k8s.ngrok.com", "v1alpha1", "kubernetesoperators", "KubernetesOperator")
@@ -27,6 +27,7 @@ CLOUD_ENDPOINTS = Resource("ngrok.k8s.ngrok.com", "v1alpha1", "cloudendpoints", 
 INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
 
 _SECRET = Ref(SECRETS, NGROK_CREDENTIALS, NGROK_NAMESPACE)
+_NAMES = ("API_KEY", "AUTHTOKEN")
 
 
 class NgrokCredentials(Step):
@@ -45,7 +46,7 @@ class NgrokCredentials(Step):
             "NGROK_AUTHTOKEN": ctx.settings.ngrok_authtoken,
         }
         absent = [name for name, value in given.items() if not value]
-        if absent and (len(absent) == 1 or not self._recorded(ctx)):
+        if absent and (len(absent) == 1 or not recorded(ctx, _SECRET, _NAMES)):
             yield Problem(
                 f"ngrok needs {' and '.join(absent)}: without both, its operator becomes ready "
                 "and does nothing",
@@ -57,7 +58,7 @@ class NgrokCredentials(Step):
     def probe(self, ctx: Context) -> Status:
         have = (ctx.api().find(_SECRET) or {}).get("data") or {}
         wrong = [name for name, value in self._data(ctx).items() if have.get(name) != _encoded(value)]
-        absent = [name for name in ("API_KEY", "AUTHTOKEN") if name not in have]
+        absent = [name for name in _NAMES if name not in have]
         wrong = wrong or absent
         return pending(f"{', '.join(wrong)} to be written") if wrong else ready(f"in {_SECRET}")
 
@@ -78,16 +79,6 @@ class NgrokCredentials(Step):
         """What is given now: both, or nothing where the plane has them already."""
         key, token = ctx.settings.ngrok_api_key, ctx.settings.ngrok_authtoken
         return {"API_KEY": key, "AUTHTOKEN": token} if key and token else {}
-
-    def _recorded(self, ctx: Context) -> bool:
-        """Whether the plane has both; a plane that is not there yet has none."""
-        if not ctx.identity.uid:
-            return False
-        try:
-            have = (ctx.api().find(_SECRET) or {}).get("data") or {}
-        except ApiError:
-            return True  # the plane itself says what is wrong with it
-        return {"API_KEY", "AUTHTOKEN"} <= set(have)
 
 
 class NgrokServes(Step):

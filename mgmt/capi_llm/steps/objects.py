@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from capi_llm.errors import NotFound
+from capi_llm.errors import ApiError, NotFound
 from capi_llm.kube.apply import apply
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
-from capi_llm.kube.resources import Object
+from capi_llm.kube.resources import Object, Ref
 from capi_llm.steps import budgets
 from capi_llm.steps.cluster_api import unapplied
 from capi_llm.steps.context import Context
@@ -50,6 +50,17 @@ class Objects(Step):
                 continue
             with contextlib.suppress(NotFound):
                 ctx.api().delete(discovery.resource_for(obj).ref(obj))
+
+
+def recorded(ctx: Context, secret: Ref, names: Iterable[str]) -> bool:
+    """Whether a Secret of the plane has ``names``; a plane that is not there yet has nothing."""
+    if not ctx.identity.uid:
+        return False
+    try:
+        have = (ctx.api().find(secret) or {}).get("data") or {}
+    except ApiError:
+        return True  # the plane itself says what is wrong with it
+    return set(names) <= set(have)
 
 
 def unserved(api: Api, objects: Sequence[Object]) -> str:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 
-from capi_llm.errors import ApiError, BadInput
+from capi_llm.errors import BadInput
 from capi_llm.kube.apply import apply
 from capi_llm.kube.resources import SECRETS, Object, Ref
 from capi_llm.settings import Provider
 from capi_llm.steps import budgets, turtles
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Problem, Recipe, Step
-from capi_llm.steps.objects import namespace
+from capi_llm.steps.objects import namespace, recorded
 from capi_llm.waiting import Status, failed, pending, ready
 
 SECRETS_STEP = "provider-secrets"
@@ -87,7 +87,7 @@ class ProviderSecrets(Step):
         """What neither is given nor in the plane already."""
         for ref in self._variables:
             absent = [name for name in self._variables[ref] if name not in ctx.settings.provider_environment]
-            if absent and not self._recorded(ctx, ref, absent):
+            if absent and not recorded(ctx, ref, absent):
                 yield Problem(
                     f"a provider of the settings needs {', '.join(absent)} for {ref}",
                     "put it into the environment or into .env",
@@ -144,13 +144,3 @@ class ProviderSecrets(Step):
         """What is there of variables that are not given now: an apply without them would take them out."""
         have = (ctx.api().find(ref) or {}).get("data") or {}
         return {name: have[name] for name in self._variables[ref] if name in have}
-
-    def _recorded(self, ctx: Context, ref: Ref, names: Sequence[str]) -> bool:
-        """Whether the plane has them; a plane that is not there yet has nothing."""
-        if not ctx.identity.uid:
-            return False
-        try:
-            have = (ctx.api().find(ref) or {}).get("data") or {}
-        except ApiError:
-            return True  # the plane itself says what is wrong with it
-        return set(names) <= set(have)
