@@ -104,14 +104,14 @@ class ProviderManifests(Step):
             return ready(note) if status.ready else status
         if not self._path(ctx).exists():
             return pending(f"{self.version} is to be fetched")
-        objects = self._objects(ctx)
-        deployments = [DEPLOYMENTS.ref(item) for item in objects if item["kind"] == "Deployment"]
+        every = self._all(ctx)
+        deployments = _deployments(every)
         if not have:
             self._check_nobody_elses(api, deployments)
-        bad = self._certificates_to_make(ctx)
+        bad = self._certificates_to_make(ctx, every)
         if bad:
             return pending(f"certificates to make: {', '.join(map(str, bad))}")
-        in_place = unapplied(self._apply(ctx, objects, dry_run=True))
+        in_place = unapplied(self._apply(ctx, self._trusting(ctx, every), dry_run=True))
         if not in_place.ready:
             return in_place
         if have != self._written(deployments):
@@ -126,18 +126,16 @@ class ProviderManifests(Step):
         if not path.exists():
             ctx.report.progress(self.name, f"fetching {self._provider.components}")
             http.download(self._provider.components, path, sha256=self._provider.sha256, cancel=ctx.cancel)
-        objects = self._objects(ctx)
-        self._apply(ctx, [item for item in objects if item["kind"] == "Namespace"])
-        for ref, hosts in self._certificates_to_make(ctx).items():
+        every = self._all(ctx)
+        self._apply(ctx, [item for item in every if item["kind"] == "Namespace"])
+        for ref, hosts in self._certificates_to_make(ctx, every).items():
             apply(api, [webhook_certs.serving(api, ref, hosts)])
-        objects = self._objects(ctx)  # an authority may be new
-        self._apply(ctx, objects)
-        deployments = [DEPLOYMENTS.ref(item) for item in objects if item["kind"] == "Deployment"]
+        self._apply(ctx, self._trusting(ctx, every))  # an authority may be new
         body = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": self._record.name, "namespace": self._record.namespace},
-            "data": self._written(deployments),
+            "data": self._written(_deployments(every)),
         }
         apply(api, [body])
 
@@ -208,15 +206,15 @@ class ProviderManifests(Step):
             )
         return found
 
-    def _objects(self, ctx: Context) -> list[Object]:
-        """What is to be applied. No error has anything of a variable's value."""
-        found = self._all(ctx)
+    def _trusting(self, ctx: Context, every: list[Object]) -> list[Object]:
+        """What is to be applied of ``every``, its webhooks trusting our authority where it is ours."""
         if not self._own_certificates:
-            return found
+            return every
         authority = webhook_certs.authority(ctx.api())
-        return [item for item in found if components.with_authority(item, authority)]
+        return [item for item in every if components.with_authority(item, authority)]
 
     def _all(self, ctx: Context) -> list[Object]:
+        """What the file says, to be changed. No error has anything of a variable's value."""
         name, text = self._provider.name, self._bytes(ctx).decode(errors="replace")
         values = {**components.VARIABLES, **self._values(ctx)}
         asked = components.variables(text)
@@ -251,12 +249,12 @@ class ProviderManifests(Step):
                 continue  # no text, so nothing that manifests could hold
         return found
 
-    def _certificates_to_make(self, ctx: Context) -> dict[Ref, tuple[str, ...]]:
+    def _certificates_to_make(self, ctx: Context, every: Sequence[Object]) -> dict[Ref, tuple[str, ...]]:
         """Secrets of certificates that are absent, not ours or about to expire, with their hosts."""
         if not self._own_certificates:
             return {}
         wanted = {}
-        for item in self._all(ctx):
+        for item in every:
             if item["kind"] == "Certificate":
                 spec = item["spec"]
                 ref = Ref(SECRETS, spec["secretName"], item["metadata"].get("namespace") or "default")
@@ -264,6 +262,10 @@ class ProviderManifests(Step):
         return {
             ref: hosts for ref, hosts in wanted.items() if not webhook_certs.serves(ctx.api(), ref, hosts)
         }
+
+
+def _deployments(objects: Iterable[Object]) -> list[Ref]:
+    return [DEPLOYMENTS.ref(item) for item in objects if item["kind"] == "Deployment"]
 
 
 def _flat(items: Iterable[object]) -> list[Object]:

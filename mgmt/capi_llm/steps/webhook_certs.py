@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 from capi_llm import certificates
@@ -54,25 +55,21 @@ def authority(api: Api) -> str:
 def missing(api: Api, folder: Path, now: datetime.datetime | None = None) -> list[str]:
     """What is absent, not signed by the authority, of other names, or about to expire."""
     ca = _texts(api.find(AUTHORITY))
-    certificate = ca.get(_CERTIFICATE, "")
-    if not certificates.good(certificate, ca.get(_KEY, ""), certificate, now=now):
+    if not _good_authority(ca, now):
         return ["authority"]
-    return [manager for manager in MANAGERS if not _good(api, folder, manager, certificate, now)]
+    return [name for name in MANAGERS if not _good(api, *_of(folder, name), ca[_CERTIFICATE], now)]
 
 
 def serves(api: Api, ref: Ref, hosts: tuple[str, ...], now: datetime.datetime | None = None) -> bool:
     """Whether the Secret ``ref`` has a good certificate for ``hosts``, signed by the authority."""
-    found = _texts(api.find(ref))
-    certificate = authority(api)
-    return bool(certificate) and certificates.good(
-        found.get(_CERTIFICATE, ""), found.get(_KEY, ""), certificate, hosts, now=now
-    )
+    ca = authority(api)
+    return bool(ca) and _good(api, ref, hosts, ca, now)
 
 
 def serving(api: Api, ref: Ref, hosts: tuple[str, ...]) -> Object:
     """That Secret, to be applied. An authority is made where there is none."""
     ca = _texts(api.find(AUTHORITY))
-    if not certificates.good(ca.get(_CERTIFICATE, ""), ca.get(_KEY, ""), ca.get(_CERTIFICATE, "")):
+    if not _good_authority(ca):
         certificate, key = certificates.authority("capi-llm-webhooks")
         apply(api, [_secret(AUTHORITY, certificate, key, certificate)])
         ca = _texts(api.find(AUTHORITY))
@@ -83,23 +80,27 @@ def serving(api: Api, ref: Ref, hosts: tuple[str, ...]) -> Object:
 def ensure(api: Api, folder: Path) -> list[str]:
     """Make what :func:`missing` names, and return it. What is good is kept."""
     bad = missing(api, folder)
-    if "authority" in bad:
-        certificate, key = certificates.authority("capi-llm-webhooks")
-        apply(api, [_secret(AUTHORITY, certificate, key, certificate)])
-    ca = _texts(api.find(AUTHORITY))
-    # Looked at again: what a new authority did not sign is to be made too.
-    for manager in missing(api, folder):
-        namespace, name, hosts = components.serving_hosts(folder, manager)
-        certificate, key = certificates.serving(hosts, ca[_CERTIFICATE], ca[_KEY])
-        secret = _secret(Ref(SECRETS, name, namespace), certificate, key, ca[_CERTIFICATE])
+    # What a new authority did not sign is to be made too.
+    for manager in MANAGERS if "authority" in bad else bad:
+        secret = serving(api, *_of(folder, manager))
         apply(api, [components.namespace(folder, manager), secret])
     return bad
 
 
-def _good(api: Api, folder: Path, manager: str, ca: str, now: datetime.datetime | None) -> bool:
+def _of(folder: Path, manager: str) -> tuple[Ref, tuple[str, ...]]:
+    """The Secret of a manager's certificate, and its hosts."""
     namespace, name, hosts = components.serving_hosts(folder, manager)
-    found = _texts(api.find(Ref(SECRETS, name, namespace)))
+    return Ref(SECRETS, name, namespace), hosts
+
+
+def _good(api: Api, ref: Ref, hosts: tuple[str, ...], ca: str, now: datetime.datetime | None) -> bool:
+    found = _texts(api.find(ref))
     return certificates.good(found.get(_CERTIFICATE, ""), found.get(_KEY, ""), ca, hosts, now=now)
+
+
+def _good_authority(ca: Mapping[str, str], now: datetime.datetime | None = None) -> bool:
+    certificate = ca.get(_CERTIFICATE, "")
+    return certificates.good(certificate, ca.get(_KEY, ""), certificate, now=now)
 
 
 def _secret(ref: Ref, certificate: str, key: str, ca: str) -> Object:
