@@ -183,11 +183,17 @@ def test_a_dead_proxy(settings: Settings, tmp_path: Path) -> None:
 # The clock
 
 
+def wrong_clock(off: str) -> tuple[str, ...]:
+    """The words before a command that is to have its clock ``off`` by that much (faketime)."""
+    sleeping = f"PYTHONPATH={Path(__file__).parents[1] / 'wrongclock'}"
+    return ("faketime", "--exclude-monotonic", "-f", off, "env", sleeping)
+
+
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="needs faketime")
 @pytest.mark.parametrize("off", ["+1 hour", "-1 hour"])
 def test_a_clock_one_hour_off(mine: Sandbox, off: str) -> None:
     """The clock of the command line; that of the sandbox's own parts stays."""
-    wrong = ("faketime", "--exclude-monotonic", "-f", off.replace(" hour", "h"))
+    wrong = wrong_clock(off.replace(" hour", "h"))
     env = environment(mine.settings, CAPI_LLM_PLANE=mine.name)
     told("the clock is one hour off", capi_llm("bootstrap", prefix=wrong, **env))
     try:
@@ -203,7 +209,7 @@ def test_a_clock_years_off(mine: Sandbox) -> None:
     env = environment(mine.settings, CAPI_LLM_PLANE=mine.name)
     told(
         "the clock is years ahead",
-        capi_llm("kubeconfig", "demo", prefix=("faketime", "--exclude-monotonic", "-f", "+2y"), **env),
+        capi_llm("kubeconfig", "demo", prefix=wrong_clock("+2y"), **env),
     )
 
 
