@@ -325,6 +325,7 @@ BAD_FILES = [
     ("rancher: {certificate: A_B}", "rancher.certificate: 'A_B'", ""),
     ("rancher: {bootstrapPassword: x}", "rancher.bootstrapPassword", "RANCHER_BOOTSTRAP_PASSWORD"),
     ("charts: {mirror: 'ftp://x'}", "charts.mirror: 'ftp://x' is not an address of the web", "https://"),
+    ("charts: {mirror: 'https://me:hunter2@x.example'}", "charts.mirror: 'https://****@x", "https://"),
     ("rancher: {hostname: rancher}", "it has no domain", "rancher.example.com"),
     ("ngrok: {apiKey: hunter2hunter2}", "capi-llm.yaml:2: ngrok.apiKey: a secret", "NGROK_API_KEY"),
     ("a: [", "capi-llm.yaml:3: this is not YAML", "correct it"),

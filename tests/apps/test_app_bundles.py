@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from capi_llm.apps import bundle, catalogue, fleetfile
+from capi_llm.apps.selection import bundles_of
 from capi_llm.errors import BadInput, NotFound
+from capi_llm.settings import Settings
 
 CHART = "apiVersion: v2\nname: {}\nversion: 0.1.0\ndescription: A test.\n"
 
@@ -140,3 +142,12 @@ def test_a_circle_an_unknown_one_and_one_that_is_there_twice(tmp_path: Path) -> 
 
 def test_the_shipped_bundles_are_read() -> None:
     catalogue.shipped()
+
+
+def test_one_mirror_for_the_charts_of_others() -> None:
+    settings = Settings.from_environment({"CAPI_LLM_CHARTS_MIRROR": "https://charts.example.com/all/"})
+    mirrored, own = bundles_of(settings), catalogue.shipped()
+    assert {one.chart.repo for one in mirrored if one.chart} == {"https://charts.example.com/all"}
+    assert [one.chart and (one.chart.name, one.chart.version) for one in mirrored] == [
+        one.chart and (one.chart.name, one.chart.version) for one in own
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from importlib.resources import files
 from pathlib import Path
@@ -15,9 +16,17 @@ from capi_llm.errors import BadInput, NotFound
 SHIPPED = "capi_llm.bundles"
 
 
-def shipped() -> tuple[Bundle, ...]:
-    """The bundles that ship with capi-llm, each after those that it depends on."""
-    return load_dir(Path(str(files(SHIPPED))), "the package")
+def shipped(mirror: str = "") -> tuple[Bundle, ...]:
+    """The bundles that ship with capi-llm, each after those that it depends on.
+
+    Charts of others come from the repository ``mirror``; from their publishers where it is empty.
+    """
+    bundles = load_dir(Path(str(files(SHIPPED))), "the package")
+    return tuple(_mirrored(bundle, mirror) for bundle in bundles) if mirror else bundles
+
+
+def _mirrored(bundle: Bundle, mirror: str) -> Bundle:
+    return replace(bundle, chart=replace(bundle.chart, repo=mirror)) if bundle.chart else bundle
 
 
 def load_dir(path: Path, option: str = "--bundle-dir") -> tuple[Bundle, ...]:

@@ -82,9 +82,12 @@ class Selection:
 
 
 def bundles_of(settings: Settings, bundle_dir: Path | None = None) -> tuple[Bundle, ...]:
-    """All bundles that there are. Raises BadInput where the settings have values of another."""
+    """All bundles that there are: those of a folder, or those that ship.
+
+    Raises BadInput where the settings have values of another.
+    """
     folder = bundle_dir or settings.bundle_dir
-    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
+    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped(settings.charts)
     for app in settings.app_values:
         if app not in {bundle.name for bundle in bundles}:
             raise fields.unknown(f"{settings.app_values_at}: app", app, [bundle.name for bundle in bundles])

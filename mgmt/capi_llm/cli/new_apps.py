@@ -20,14 +20,13 @@ def check(settings: Settings, names: tuple[str, ...] | None) -> None:
     """Refuse an app that there is not, before a cluster is made."""
     from capi_llm.apps import catalogue
     from capi_llm.apps.releases import NONE
+    from capi_llm.apps.selection import bundles_of
 
     named = settings.apps if names is None else names
     if named is None:
         return
     where = "apps.wanted" if names is None else "--apps"
-    folder = settings.bundle_dir
-    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
-    catalogue.choose(bundles, [name for name in named if name != NONE], where)
+    catalogue.choose(bundles_of(settings), [name for name in named if name != NONE], where)
 
 
 def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None) -> None:
@@ -91,11 +90,9 @@ def _has_network(settings: Settings, here: Plane, name: str, namespace: str) -> 
 
 
 def _network_bundle(settings: Settings, kind: str, cni: str) -> bool:
-    from capi_llm.apps import catalogue
+    from capi_llm.apps.selection import bundles_of
 
-    folder = settings.bundle_dir
-    bundles = catalogue.load_dir(folder) if folder else catalogue.shipped()
-    return any(bundle.cni == cni and bundle.fits(kind) for bundle in bundles if bundle.cni)
+    return any(bundle.cni == cni and bundle.fits(kind) for bundle in bundles_of(settings) if bundle.cni)
 
 
 def bring(

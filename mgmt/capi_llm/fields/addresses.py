@@ -78,11 +78,16 @@ def network(text: str, where: str) -> str:
     return str(interface.network)
 
 
+def without_password(address: str) -> str:
+    """``address`` to be shown: what it has before an ``@`` may be a password."""
+    return re.sub(r"//[^/]*@", "//****@", address)
+
+
 def web_address(text: str, where: str) -> str:
     """An address such as ``https://charts.example.com/mirror``, without its last slash."""
     if not re.fullmatch(WEB, text):
         raise BadInput(
-            f"{where}: {shown(text)} is not an address of the web",
+            f"{where}: {shown(without_password(text))} is not an address of the web",
             why="it is http:// or https://, a host and a path, without credentials",
             fix="e.g. https://charts.example.com/mirror",
         )

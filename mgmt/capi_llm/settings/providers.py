@@ -157,9 +157,8 @@ def _environment(value: Any, where: str) -> tuple[str, ...]:
 
 def _components(value: str, where: str) -> str:
     if "://" in value and not re.fullmatch(addresses.WEB, value):
-        shorn = re.sub(r"//[^/]*@", "//****@", value)
         raise BadInput(
-            f"{where}: {shown(shorn)} is not an address of the web",
+            f"{where}: {shown(addresses.without_password(value))} is not an address of the web",
             why="it is http:// or https://, a host and a path, without credentials",
             fix="e.g. https://example.com/v1.0.3/infrastructure-components.yaml",
         )

@@ -210,7 +210,8 @@ SETTINGS: tuple[Setting, ...] = (
         _variable("rancher.certificate"), "certificates of Rancher's own authority, by cert-manager",
     ),
     Setting(
-        "charts.mirror", kinds.ADDRESS, "chart repository in place of the publishers' own", None,
+        "charts.mirror", kinds.ADDRESS,
+        "chart repository in place of the publishers' own, of the plane and of apps", None,
         _variable("charts.mirror"), "the publishers' own",
     ),
     Setting("ngrok.apiKey", kinds.SECRET, "API key of ngrok, a secret", None, "NGROK_API_KEY", "none"),
