@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -179,6 +180,22 @@ def test_cancel_ends_retries(control_plane: ControlPlane, tmp_path: Path) -> Non
             )
     timer.join()
     assert time.monotonic() - started < 10
+
+
+def test_a_try_that_hung_is_not_the_last(control_plane: ControlPlane) -> None:
+    """As right after the disk of its etcd was full: the first request hangs, the next is answered."""
+    with Api.from_kubeconfig(control_plane.kubeconfig, retry_for=0.1) as api, contextlib.ExitStack() as stack:
+        kube_system = Ref(NAMESPACES, "kube-system").path
+        api.request("GET", kube_system)
+        stack.enter_context(control_plane.pause_apiserver())
+        with pytest.raises(Unavailable, match="timed out"):
+            api.request("GET", kube_system, timeout=0.5, retry_for=0)
+        timer = threading.Timer(3.5, stack.close)
+        timer.start()
+        try:
+            assert api.request("GET", kube_system, timeout=3)["metadata"]["uid"]
+        finally:
+            timer.join()
 
 
 def test_importing_the_package_does_not_import_the_libraries() -> None:

@@ -140,11 +140,19 @@ class Transport:
         def once() -> Answer:
             return self._once(method, path, query, body, content_type, timeout, what, on, accept)
 
+        late = tenacity.stop_before_delay(limit)
+
+        def over(state: tenacity.RetryCallState) -> bool:
+            # A first try that got no answer in its whole time has used up the limit alone: it gets another,
+            # as an API server whose etcd has just come back leaves what it was asked meanwhile hanging.
+            hung = state.attempt_number == 1 and (state.seconds_since_start or 0) >= timeout
+            return late(state) and not hung
+
         if limit <= 0:
             return once()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(worth_it),
-            stop=tenacity.stop_before_delay(limit),
+            stop=over,
             wait=_pause,
             sleep=self._sleep,
             reraise=True,
