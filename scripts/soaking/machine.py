@@ -55,7 +55,9 @@ def _full_disk(number: int, dice: random.Random) -> dict[str, Any]:
             for argv, usual, workers in COMMANDS:
                 since = time.monotonic()
                 command = life.start(
-                    (*argv, "--timeout", "60s") if argv[0] in ("new-cluster", "scale") else argv
+                    (*argv, "--timeout", "60s")
+                    if argv[0] in ("new-cluster", "scale", "delete-cluster")
+                    else argv
                 )
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     command.wait(dice.uniform(0.05, usual))
