@@ -395,6 +395,17 @@ def test_a_kind_that_comes_later_and_goes_again(api: Api, namespace: str) -> Non
             informer.items()
 
 
+def test_asking_again_for_a_kind_that_is_not_there_wakes_nobody(api: Api, namespace: str) -> None:
+    """Or a wait that asks at every look would never rest."""
+    models = Resource(f"{namespace}.example", "v1", "models", "Model")
+    with Informers(api) as informers:
+        for _ in range(5):
+            with pytest.raises(NotFound):
+                informers.of(models)
+        assert informers.wakeup.rings() == 1
+        assert informers.trouble == ""
+
+
 def test_one_informer_per_kind_and_namespace(api: Api, control_plane: ControlPlane, namespace: str) -> None:
     with Informers(api) as informers:
         first = informers.of(CONFIGMAPS, namespace)

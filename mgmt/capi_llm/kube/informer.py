@@ -70,7 +70,8 @@ class Informer:
         self._synced = False
         self._trouble = ""
         self._error: CapiLlmError | None = None
-        self._bells: list[waiting.Wakeup] = [waiting.Wakeup()]
+        self._is_absent = False
+        self._bells: list[waiting.Wakeup] = [waiting.Wakeup()]  # the first is the informer's own
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
         self._nudge = waiting.Wakeup()
@@ -214,11 +215,9 @@ class Informer:
 
     def _troubled(self, error: Exception) -> None:
         if isinstance(error, NotFound):
-            # The kind is not there (any more), and with it all its objects.
-            self._tell(self._store.replace([], ""))
-            with self._lock:
-                self._synced, self._error = False, error
-        elif isinstance(error, ApiError):
+            self._absent(error)
+            return
+        if isinstance(error, ApiError):
             if not self._synced and not isinstance(error, Unavailable):
                 with self._lock:
                     self._error = error
@@ -228,6 +227,19 @@ class Informer:
         self._trouble = str(error).splitlines()[0] or type(error).__name__
         _log.debug("informer of %s: %s", self.resource, self._trouble)
         self._ring()
+
+    def _absent(self, error: NotFound) -> None:
+        """The kind is not there (any more), and with it all its objects. That is no trouble, and no news to
+        those who hear it at every look."""
+        known = self._is_absent
+        self._tell(self._store.replace([], ""))
+        with self._lock:
+            self._synced, self._error, self._is_absent = False, error, True
+        self._trouble = ""
+        if known:
+            self._bells[0].ring()
+        else:
+            self._ring()
 
     def _end(self, error: CapiLlmError) -> None:
         with self._lock:
@@ -242,7 +254,7 @@ class Informer:
         )
         changes = self._store.replace(items, version)
         with self._lock:
-            self._synced, self._error = True, None
+            self._synced, self._error, self._is_absent = True, None, False
         self._tell(changes)
         self._well()
         self._ring()
