@@ -247,6 +247,18 @@ def test_helper_pods_of_local_volumes_run_with_an_account_that_is_there(helm: He
     assert {pod["serviceAccountName"], said["SERVICE_ACCOUNT_NAME"]} == accounts
 
 
+def test_copies_of_knatives_images_are_used_beside_every_pod_too(helm: Helm) -> None:
+    """The operator puts the registry into Deployments and Jobs; queue-proxy's image is configuration."""
+
+    def deployment(**values: Any) -> Any:
+        (serving,) = helm.template("kourier", values)
+        return serving["spec"]["config"]["deployment"]
+
+    copies = deployment(registry="registry.local/knative", version="1.20.1")
+    assert copies["queue-sidecar-image"] == "registry.local/knative/queue:v1.20.1"
+    assert "queue-sidecar-image" not in deployment()
+
+
 def test_bundles_of_one_namespace_agree_on_its_labels() -> None:
     found: dict[str, set[str]] = {}
     for name in NAMES:
