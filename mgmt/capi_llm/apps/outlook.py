@@ -81,7 +81,7 @@ def of_cluster(
         outlook = replace(outlook, apps=apps)
         if live is not None:
             return _of_live(outlook, settings, kind, management, names, engine)
-        if kind == "sandbox" and info.infrastructure.startswith("Dev"):
+        if kind == "sandbox" and info.in_memory:
             return replace(outlook, apps=(), why=stack.SIMULATED)
         if not any(pool.minimum for pool in spec.pools):
             later = f"once there are some: capi-llm apps apply {spec.name}"

@@ -17,6 +17,7 @@ from capi_llm.apps.helm import Helm
 from capi_llm.apps.places import ByPlace
 from capi_llm.apps.selection import Selection
 from capi_llm.clusters import workload
+from capi_llm.contract import rollout
 from capi_llm.errors import Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import Object, Ref
@@ -110,7 +111,7 @@ def opened(
         selection.of, settings, kind, target, bundles, files=files, sets=sets, set_values=helm.set
     )
     fitting = [release.bundle for release in select(settings.provider_keys).releases]
-    if kind == "sandbox" and _simulated(cluster):
+    if kind == "sandbox" and rollout.in_memory(cluster):
         raise _no_apps(cluster)
     # What is wrong was refused before a cluster is asked.
     said_engine = delivery.said(settings.delivery)
@@ -150,12 +151,6 @@ def opened(
 
 def _beforehand(kind: str) -> Before:
     return volumes.simulate if kind == "sandbox" else lambda api, objects: None
-
-
-def _simulated(cluster: Object) -> bool:
-    """Whether a sandbox's cluster is an in-memory one."""
-    reference = (cluster.get("spec") or {}).get("infrastructureRef") or {}
-    return str(reference.get("kind", "")).startswith("Dev")
 
 
 def check_fit(api: Api, cluster: Object) -> None:

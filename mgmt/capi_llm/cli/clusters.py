@@ -128,8 +128,6 @@ def new_cluster(
     if count is not None:
         from capi_llm.cli import several as making
 
-        if kind != "sandbox":
-            new_apps.check_several(settings, kind, str(wanted.variables.get("cni", topology.DEFAULT_CNI)))
         if kind == "kind":
             machine_images.ensure(wanted, report=state.console.say)
         making.make(state, all_wanted, folder=folder, offered=offered, apps=names, wait=wait, timeout=timeout)

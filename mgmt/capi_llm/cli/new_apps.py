@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capi_llm.cli.options import State
 
 if TYPE_CHECKING:
     from capi_llm.apps.stack import Stack
+    from capi_llm.clusters.spec import ClusterSpec
     from capi_llm.settings import Settings
     from capi_llm.steps.context import Plane
     from capi_llm.waiting import Status
@@ -69,16 +70,30 @@ def _opened(state: State, here: Plane, name: str, namespace: str) -> contextlib.
     )
 
 
-def check_several(settings: Settings, kind: str, cni: str) -> None:
-    """Refuse several clusters at once whose network would have to be brought one by one."""
-    from capi_llm.errors import Refused
+def network_of_several(
+    state: State, here: Plane, first: ClusterSpec, *, timeout: float
+) -> Callable[[str], None] | None:
+    """What brings the network to one of several new clusters, by its name; None where none is to be brought.
 
-    if _network_bundle(settings, kind, cni):
-        raise Refused(
-            f"--count does not bring the network {cni!r} to clusters of a {kind}",
-            why="their nodes would never be ready",
-            fix="make them one by one, or of another network: --set cni=kindnet",
-        )
+    It says nothing: the clusters have one picture.
+    """
+    from copy import copy
+
+    from capi_llm.cli.app_delivery import deliver
+    from capi_llm.cli.console import Console
+    from capi_llm.clusters import topology
+
+    labels = topology.default_labels(first) | dict(first.labels)
+    if not _network_bundle(state.settings, here.identity.kind, labels["cni"]):
+        return None
+    silent = copy(state)
+    silent.console = Console(quiet=True)
+
+    def bring(name: str) -> None:
+        with _opened(silent, here, name, first.namespace) as apps:
+            deliver(silent, apps, apps.network(), force=False, wait=False, timeout=timeout)
+
+    return bring
 
 
 def _has_network(settings: Settings, here: Plane, name: str, namespace: str) -> bool:

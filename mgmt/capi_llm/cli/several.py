@@ -72,6 +72,7 @@ def make(
                     state.settings, here, name, first.namespace, f"new-cluster {name}"
                 ),
                 on_change,
+                new_apps.network_of_several(state, here, first, timeout=timeout) if wait else None,
             )
             run.run(wait=wait, kubeconfigs=state.settings.kubeconfigs, timeout=timeout)
         workload_containers.hold(here, [member.name for member in run.members if member.error is None])

@@ -49,7 +49,7 @@ def upgrade_cluster(
     from dataclasses import replace
 
     from capi_llm import fields, plane
-    from capi_llm.clusters import machine_images
+    from capi_llm.clusters import kubelet_access, machine_images
     from capi_llm.clusters import upgrade as upgrading
     from capi_llm.clusters.topology import spec_of
     from capi_llm.kube.resources import CLUSTERS, Ref
@@ -77,6 +77,8 @@ def upgrade_cluster(
             if here.identity.kind == "kind":
                 have = spec_of(here.api().get(Ref(CLUSTERS, name, namespace)))
                 machine_images.ensure(replace(have, version=version), report=state.console.say)
+            if (made := kubelet_access.allow(here.api(), name, namespace, state.cancel)) is not None:
+                state.console.say(f"{made} made in the cluster: newer kubeadm counts on it.")
             if not upgrading.start(here.api(), planned):
                 state.console.say("It is under way already; nothing was changed.")
         if wait:

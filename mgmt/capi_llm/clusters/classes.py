@@ -14,7 +14,7 @@ import yaml
 
 from capi_llm import documents, fields, secret_names
 from capi_llm.clusters.spec import ClusterSpec
-from capi_llm.contract import capi
+from capi_llm.contract import capi, rollout
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.kube.apply import Applied, apply
 from capi_llm.kube.client import Api
@@ -59,6 +59,11 @@ class ClassInfo:
     variables: tuple[Variable, ...]
     source: str
     status: Status | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether its machines are those of the in-memory provider."""
+        return self.infrastructure.startswith(rollout.IN_MEMORY)
 
     def variable(self, name: str) -> Variable | None:
         return next((variable for variable in self.variables if variable.name == name), None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from capi_llm.clusters import create, kubeconfig, spec, tree
 from capi_llm.clusters.classes import ClassInfo
 from capi_llm.clusters.spec import ClusterSpec
+from capi_llm.contract.capi import control_plane_initialized
 from capi_llm.contract.conditions import deleting
 from capi_llm.errors import BadInput, CapiLlmError, Interrupted, Refused, TimedOut
 from capi_llm.kube.cache import Informers
@@ -88,7 +89,7 @@ def check_room(api: Api, wanted: Sequence[ClusterSpec], info: ClassInfo) -> None
                 fix="make fewer, or take --class in-memory-llm-clusterclass, which needs no processes",
             )
         return
-    if not info.infrastructure.startswith("Dev"):
+    if not info.in_memory:
         return
     endpoints = ((obj.get("spec") or {}).get("controlPlaneEndpoint") or {} for obj in found)
     room = ports.room(int(item.get("port") or 0) for item in endpoints)
@@ -109,12 +110,17 @@ class Several:
         prepared: Sequence[ClusterSpec],
         lock: Lock,
         on_change: Callable[[Sequence[Member]], None] = lambda members: None,
+        on_answer: Callable[[str], None] | None = None,
     ) -> None:
+        """``on_answer`` gets the name of each cluster, on a thread, once its API server answers; what it
+        raises is that cluster's end."""
         self.members = tuple(Member(item) for item in prepared)
         self._informers = informers
         self._namespace = prepared[0].namespace
         self._lock = lock
         self._on_change = on_change
+        self._on_answer = on_answer
+        self._answered: set[str] = set()
         self._told = threading.Lock()
         self._locks: dict[str, contextlib.ExitStack] = {}
         self._started = time.monotonic()
@@ -142,15 +148,21 @@ class Several:
                         self._end(member, ready())
                 return
             self._catch_up()
-            savings: list[Future[None]] = []
+            begun: list[Future[None]] = []
+
+            def begin(work: Callable[..., None], *arguments: object) -> None:
+                begun.append(pool.submit(work, *arguments))
 
             def finish(member: Member) -> None:
-                savings.append(pool.submit(self._save, member, kubeconfigs))
+                begin(self._save, member, kubeconfigs)
+
+            def answers(member: Member) -> None:
+                begin(self._answers, member)
 
             bell = replace(waiter, wakeup=self._informers.wakeup, rest=_REST)
             with contextlib.suppress(TimedOut):
-                until(lambda: self._look(finish), what="the clusters", timeout=timeout, waiter=bell)
-            _results(savings)
+                until(lambda: self._look(finish, answers), what="the clusters", timeout=timeout, waiter=bell)
+            _results(begun)
             for member in self.members:
                 if not member.ended:
                     self._fail(member, _late(member, timeout))
@@ -169,10 +181,17 @@ class Several:
             self._newest = _newer(self._newest, outcome.obj)
         self._tell()
 
-    def _look(self, finish: Callable[[Member], None]) -> Status:
-        """One look at all that have not ended; those that are ready now are handed to ``finish``."""
+    def _look(self, finish: Callable[[Member], None], answers: Callable[[Member], None]) -> Status:
+        """One look at all that have not ended; those whose API server answers now are handed to ``answers``,
+        those that are ready now to ``finish``."""
         waiting = {member.name: member for member in self.members if not member.ended}
-        for view in tree.overview(self._objects(set(waiting))):
+        objects = self._objects(set(waiting))
+        if self._on_answer is not None:
+            up = {obj["metadata"]["name"] for obj in objects.clusters if control_plane_initialized(obj)}
+            for name in sorted(up - self._answered):
+                self._answered.add(name)
+                answers(waiting[name])
+        for view in tree.overview(objects):
             member = waiting.pop(view.name)
             if member.name in self._saving:
                 continue  # its end is the saving's to say, which may come while this looks
@@ -201,6 +220,14 @@ class Several:
         if not left:
             return ready()
         return pending(f"{len(self.members) - len(left)} of {len(self.members)} are ready")
+
+    def _answers(self, member: Member) -> None:
+        assert self._on_answer is not None
+        try:
+            self._on_answer(member.name)
+        except CapiLlmError as error:
+            self._fail(member, error)
+            self._informers.wakeup.ring()
 
     def _save(self, member: Member, folder: Path) -> None:
         try:

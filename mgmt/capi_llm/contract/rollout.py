@@ -34,9 +34,21 @@ class Strategy:
     unavailable: int
 
 
+IN_MEMORY = "Dev"
+"""What kinds of the in-memory provider begin with
+(https://github.com/kubernetes-sigs/cluster-api/tree/v1.10.7/test/infrastructure/docker/api/v1beta1)."""
+
+
 def topology_version(cluster: Object) -> str:
     """The version that a Cluster's topology asks for; empty without topology."""
     return str(((cluster.get("spec") or {}).get("topology") or {}).get("version") or "")
+
+
+def in_memory(cluster: Object) -> bool:
+    """Whether its machines are those of the in-memory provider, which answers for kubelets, pods and API
+    servers without there being any."""
+    reference = (cluster.get("spec") or {}).get("infrastructureRef") or {}
+    return str(reference.get("kind", "")).startswith(IN_MEMORY)
 
 
 def control_plane_versions(obj: Object) -> tuple[str, str]:
