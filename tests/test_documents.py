@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from capi_llm import documents
 from capi_llm.errors import BadInput
@@ -80,3 +81,23 @@ def test_files_that_are_no_text(tmp_path: Path) -> None:
         documents.read(Path("/dev/zero"), "-f")
     with pytest.raises(FileNotFoundError):
         documents.read(tmp_path / "none", "-f")
+
+
+@pytest.mark.parametrize(
+    "text", ["n", "Y", "1e3", "089", "0o17", "1.", ".5", "-0", "12e4567", "on", "1_0", "~"]
+)
+def test_text_that_looks_like_something_else_in_go_is_in_quotes(text: str) -> None:
+    """All but the last three are plain for PyYAML; a cluster may be called ``n``, a hash be ``12e4567``."""
+    assert documents.written({"a": text}) == f"a: '{text}'\n"
+
+
+def test_what_is_written_is_read_as_it_was() -> None:
+    value = {
+        "a": [1, 1.5, True, None, "", "v1.2.3", "1.2.3", "node", "yes!", "10.0.0.0/16", "e3"],
+        "n": {"y": "x"},
+    }
+    assert yaml.safe_load(documents.written(value)) == value
+    text = documents.written(value)
+    for plain in ("- 1\n", "- 1.5\n", "- v1.2.3\n", "- 1.2.3\n", "- node\n", "- 10.0.0.0/16\n", "- e3\n"):
+        assert plain in text
+    assert "'n':\n  'y': x\n" in text

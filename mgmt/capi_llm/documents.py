@@ -1,4 +1,4 @@
-"""YAML documents of people, read strictly, with the line of every value.
+"""YAML: documents of people, read strictly, with the line of every value; and :func:`written` for programs.
 
 Refused with the line: what is not YAML, a key that is there twice, a key that is not text, tags
 other than those of JSON, numbers that JSON lacks, references that lead in a circle or blow up.
@@ -8,6 +8,7 @@ Dates are text, as in JSON.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -239,6 +240,27 @@ class _Reader:
 
     def _bad(self, node: Any, what: str, why: str, fix: str) -> BadInput:
         return BadInput(f"{self._source}:{self._line(node)}: {what}", why=why, fix=fix)
+
+
+class Writer(yaml.SafeDumper):
+    """Text that a parser in Go would take for something else is in quotes, too."""
+
+
+# What gopkg.in/yaml, which kubectl and Cluster API read YAML with, knows besides PyYAML
+# (https://github.com/kubernetes-sigs/yaml/blob/v1.4.0/goyaml.v2/resolve.go): ``n`` is false, ``1e3`` and
+# ``089`` are numbers. All of them are names that an object may have.
+Writer.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(
+        r"(?:[yYnN]|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?0o[0-7_]+|[-+]?0[0-9_]+)\Z"
+    ),
+    list("yYnN-+.0123456789"),
+)
+
+
+def written(value: Any) -> str:
+    """``value`` as YAML in which every program that reads YAML finds the same."""
+    return str(yaml.dump(value, Dumper=Writer, sort_keys=False))
 
 
 def problem(error: yaml.YAMLError) -> str:

@@ -129,4 +129,4 @@ def _ours(path: Path) -> bool:
 
 
 def _write_yaml(path: Path, value: Any) -> None:
-    path.write_text(yaml.safe_dump(value, sort_keys=False))
+    path.write_text(documents.written(value))

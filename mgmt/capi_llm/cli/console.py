@@ -212,9 +212,9 @@ def data(value: Any, output: str, *, stream: bool = False) -> None:
 
         click.echo(json.dumps(value, indent=None if stream else 2))
     else:
-        import yaml
+        from capi_llm import documents
 
-        click.echo("---\n" * stream + yaml.safe_dump(value, sort_keys=False), nl=False)
+        click.echo("---\n" * stream + documents.written(value), nl=False)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from capi_llm import documents
 from capi_llm.containers.docker import Docker
 from capi_llm.errors import CapiLlmError
 from capi_llm.kube.client import Api
@@ -44,7 +45,7 @@ def with_server(kubeconfig: str, server: str) -> str:
     data: dict[str, Any] = yaml.safe_load(kubeconfig)
     for entry in data["clusters"]:
         entry["cluster"]["server"] = server
-    return yaml.safe_dump(data, sort_keys=False)
+    return documents.written(data)
 
 
 def _published(docker: Docker, name: str) -> tuple[str, int] | None:

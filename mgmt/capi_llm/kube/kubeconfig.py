@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from capi_llm import documents
 from capi_llm.errors import BadInput
 from capi_llm.files import write_private
 
@@ -53,7 +54,7 @@ def build(
 
 def render(kubeconfig: Kubeconfig) -> str:
     """The kubeconfig as YAML."""
-    return yaml.safe_dump(kubeconfig, sort_keys=False)
+    return documents.written(kubeconfig)
 
 
 def server_of(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from capi_llm import versions
+from capi_llm import documents, versions
 from capi_llm.errors import BadInput, Refused
 from capi_llm.kube.kubeconfig import Kubeconfig
 
@@ -183,7 +183,7 @@ class _Loader(yaml.SafeLoader):
     """YAML whose numbers and dates come back as they were: ``1.10``, ``007``, ``2026-01-01T00:00:00Z``."""
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(documents.Writer):
     """Its counterpart."""
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from capi_llm import shell, versions
+from capi_llm import documents, shell, versions
 from capi_llm.containers import networks
 from capi_llm.containers.docker import Container, Docker
 from capi_llm.containers.facts import socket_of
@@ -166,7 +166,7 @@ def _create(ctx: Context, folder: Path, lock: int) -> None:
     kubeconfig.with_name(f"{kubeconfig.name}.lock").unlink(missing_ok=True)
     private_folder(mark_of(identity))
     here = docker(ctx)
-    text = yaml.safe_dump(config(identity, socket_of(here), mirrors.write(here, folder)), sort_keys=False)
+    text = documents.written(config(identity, socket_of(here), mirrors.write(here, folder)))
     write_private(folder / "kind.yaml", text)
     kind = executables.one(ctx.settings, "kind", cancel=ctx.cancel)
     ctx.report.progress(NAME, f"kind creates {Choices.of(identity).cluster}")
