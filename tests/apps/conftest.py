@@ -22,11 +22,17 @@ def helm(sandbox: Sandbox, tmp_path: Path) -> Helm:
 
 
 @pytest.fixture
-def cluster(sandbox: Sandbox, namespace: str) -> str:
-    """The name of a Cluster in ``namespace`` whose kubeconfig leads to the sandbox's own API server."""
+def workload(sandbox: Sandbox, namespace: str) -> str:
+    """The name of a Cluster to be made in ``namespace``; its kubeconfig leads to the sandbox itself."""
     name = "demo"
     text = base64.b64encode(sandbox.kubeconfig.read_bytes()).decode()
     sandbox.api.create(SECRETS, {"metadata": {"name": f"{name}-kubeconfig", "namespace": namespace},
                                  "data": {"value": text}})  # fmt: skip
-    sandbox.api.create(CLUSTERS, {"metadata": {"name": name, "namespace": namespace}, "spec": {}})
     return name
+
+
+@pytest.fixture
+def cluster(sandbox: Sandbox, workload: str, namespace: str) -> str:
+    """The name of a Cluster in ``namespace`` whose kubeconfig leads to the sandbox's own API server."""
+    sandbox.api.create(CLUSTERS, {"metadata": {"name": workload, "namespace": namespace}, "spec": {}})
+    return workload

@@ -11,6 +11,9 @@ from capi_llm.apps.selection import bundles_of
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.settings import Settings
 
+CUSTOM = "targetCustomizations:\n  - {}\n"
+MINOR = "targetCustomizations:\n  - clusterSelector: {{matchLabels: {{capi-llm.dev/kubernetes: {}}}}}\n"
+OTHERS = "helm: {chart: x, repo: 'https://a.b', version: 1.0.0}\n"
 CHART = "apiVersion: v2\nname: {}\nversion: 0.1.0\ndescription: A test.\n"
 
 
@@ -84,6 +87,25 @@ def test_a_chart_of_somebody_else_and_what_is_taken_where_nothing_is_said(tmp_pa
         ("name: [\n", ":2", "not YAML"),
         ("name: a\n---\nname: b\n", "fleet.yaml", "it holds 2"),
         ("name: 1\n", ":1: name", "not a text"),
+        ("targetCustomizations: {a: b}\n", ":1: targetCustomizations", "not a list"),
+        (CUSTOM.format("a: b"), ":2: targetCustomizations[0].a: key", "'a' is not known"),
+        (CUSTOM.format("doNotDeploy: true"), "[0].doNotDeploy", "choose clusters by their Kubernetes"),
+        (CUSTOM.format("clusterGroup: a"), "[0].clusterGroup", "does not follow"),
+        (CUSTOM.format("helm: {}"), "[0].clusterSelector.matchLabels", "kubernetes alone"),
+        (CUSTOM.format("clusterSelector: {matchLabels: {env: a}}"), ".matchLabels", "kubernetes alone"),
+        (CUSTOM.format("clusterSelector: {matchExpressions: []}"), ".matchExpressions", "matchLabels: {"),
+        (MINOR.format("1.30"), ".matchLabels.capi-llm.dev/kubernetes", 'write "1.32", in quotes'),
+        (MINOR.format("v1.30.0"), ".matchLabels.capi-llm.dev/kubernetes", "not a Kubernetes minor"),
+        (MINOR.format("'1.30', x: y"), ".matchLabels", "kubernetes alone"),
+        (MINOR.format("'1.30'") + "    helm: {version: 1.0.0}\n", ":3: targetCust", "leave it out"),
+        (
+            MINOR.format("'1.30'") + "    helm: {chart: x}\n",
+            ":3: targetCustomizations[0].helm.chart",
+            "known",
+        ),
+        (MINOR.format("'1.30'") + "    helm: {values: [1]}\n", ":3: targetCust", "not a map"),
+        (MINOR.format("'1.30'") + MINOR.format("'1.30'")[21 + 1 :], "[1]", "two for Kubernetes 1.30"),
+        (OTHERS + MINOR.format("'1.30'") + "    helm: {version: '>1'}\n", "[0].helm.version", "pin one"),
     ],
 )
 def test_refusals_have_file_line_and_place(tmp_path: Path, fleet: str, place: str, words: str) -> None:
@@ -94,6 +116,40 @@ def test_refusals_have_file_line_and_place(tmp_path: Path, fleet: str, place: st
     assert text.startswith(str(folder / "fleet.yaml")), text
     assert place in text
     assert words in text
+
+
+def test_what_is_different_on_an_older_kubernetes(tmp_path: Path) -> None:
+    fleet = """\
+helm: {chart: x, repo: 'https://a.b', version: 3.0.0, values: {a: 1}}
+targetCustomizations:
+  - name: newer
+    clusterSelector: {matchLabels: {capi-llm.dev/kubernetes: "1.30"}}
+    helm: {version: 2.0.0, values: {a: 2}}
+  - clusterSelector: {matchLabels: {capi-llm.dev/kubernetes: "1.9"}}
+    helm: {values: {a: 3}}
+"""
+    found = fleetfile.read(write(tmp_path / "a", fleet, chart=False))
+    assert [item.kubernetes for item in found.customizations] == ["1.9", "1.30"]
+    versions = {minor: found.on(minor).version for minor in ("", "1.8", "1.9", "1.29", "1.30", "1.31")}
+    assert versions == {
+        "": "3.0.0", "1.8": "3.0.0", "1.9": "3.0.0", "1.29": "3.0.0", "1.30": "2.0.0", "1.31": "3.0.0"
+    }  # fmt: skip
+    assert found.on("1.30").chart == bundle.Chart("x", "https://a.b", "2.0.0")
+    assert found.on("1.30").digest != found.on("1.31").digest
+    # Where the Kubernetes is known, nothing is left to choose.
+    assert found.on("") is found
+    assert found.on("1.31").customizations == ()
+    own = found.customization("1.30")
+    assert own is not None
+    assert own.values == {"a": 2}
+    assert (
+        found.document.at(*own.below, "a")
+        == f"{tmp_path}/a/fleet.yaml:5: targetCustomizations[0].helm.values.a"
+    )
+    assert [minor for minor in ("", "1.8", "1.9", "1.31") if found.too_new(minor)] == ["1.8"]
+    plain = fleetfile.read(write(tmp_path / "b", OTHERS, chart=False))
+    assert plain.on("1.8") is plain
+    assert not plain.too_new("1.8")
 
 
 def test_a_chart_that_is_not_whole(tmp_path: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_bundles import config, make, release
 
-from capi_llm.apps import catalogue, course, releases
+from capi_llm.apps import catalogue, course, releases, selection
 from capi_llm.apps import values as merging
 from capi_llm.apps.bundle import Bundle
-from capi_llm.apps.engine import AppStatus, Target
+from capi_llm.apps.engine import AppStatus, Release, Target
 from capi_llm.apps.helm import Facts, Helm
 from capi_llm.apps.releases import Said
+from capi_llm.apps.selection import Selection
 from capi_llm.errors import BadInput, NotFound, Refused
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
@@ -71,6 +73,60 @@ def test_the_later_word_wins_and_maps_are_merged(
     }
     assert found["gateway"].values["size"] == 5
     assert of(bundles, helm, Said(), "kind")["model"].values["serving"] == "knative"
+
+
+def older(folder: Path) -> Bundle:
+    """A bundle that is another on Kubernetes 1.30."""
+    selector = {"matchLabels": {"capi-llm.dev/kubernetes": "1.30"}}
+    custom = {"size": 0, "more": {"a": 0, "b": 0}}
+    return make(
+        folder, "model", {"x": VALUES}, schema=SCHEMA,
+        helm={"values": {"size": 1, "more": {"a": 1, "b": 1, "c": 1}}},
+        targetCustomizations=[{"clusterSelector": selector, "helm": {"values": custom}}],
+    )  # fmt: skip
+
+
+def test_an_older_kubernetes_has_its_own_values_below_those_that_are_said(tmp_path: Path, helm: Helm) -> None:
+    bundle = older(tmp_path)
+
+    def of_minor(kubernetes: str, said: Said = Said()) -> Release:  # noqa: B008  frozen
+        target = Target("demo", kubernetes=kubernetes)
+        (found,) = releases.of([bundle], "sandbox", target, said, helm.set)
+        return found
+
+    said = Said({"model": {"more": {"a": 2}}}, sets=("model.size=3",))
+    assert of_minor("1.30").values["more"] == {"a": 0, "b": 0, "c": 1}
+    assert (of_minor("1.30", said).values["more"], of_minor("1.30", said).values["size"]) == (
+        {"a": 2, "b": 0, "c": 1}, 3,
+    )  # fmt: skip
+    assert of_minor("1.31").values == of_minor("").values
+    place = merging.place_of(of_minor("1.30"), "more.b")
+    assert "targetCustomizations[0].helm.values.more.b" in place
+
+    # Fleet merges what it chooses over everything: only what nobody else says is left to it.
+    (left,) = of_minor("").bundle.customizations
+    assert left.values == {"size": 0, "more": {"a": 0, "b": 0}}
+    (left,) = of_minor("", said).bundle.customizations
+    assert left.values == {"more": {"b": 0}}
+
+
+@pytest.mark.parametrize("names", [(), ("model",)])
+def test_a_kubernetes_that_is_too_old_is_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    bundle, other = older(tmp_path), make(tmp_path, "other", {"x": VALUES})
+    settings = replace(Settings.from_environment(), apps=None)
+
+    def on(kubernetes: str) -> Selection:
+        target = Target("demo", "team", kubernetes=kubernetes)
+        return selection.of(settings, "sandbox", target, (bundle, other), ())
+
+    for minor in ("", "1.30", "1.31"):
+        assert "model" in [item.app for item in on(minor).choose(names)]
+    with pytest.raises(Refused, match=r"app 'model' is not for Kubernetes 1.29") as caught:
+        on("1.29").choose(names)
+    assert caught.value.on == "cluster team/demo"
+    assert caught.value.why == f"{bundle.document.at('targetCustomizations')} begins with 1.30"
+    assert "take a cluster of Kubernetes 1.30 or newer" in caught.value.fix
+    assert [item.app for item in on("1.29").choose(["other"])] == ["other"]
 
 
 def test_pods_change_with_what_configures_them(bundles: tuple[Bundle, ...], helm: Helm) -> None:

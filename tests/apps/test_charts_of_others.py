@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import ssl
-import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_bundles import config, make, release
+from chart_repository import Repository, publish, served
+from small_bundles import release
 
 from capi_llm.apps import fleetfile
 from capi_llm.apps.bundle import Bundle
@@ -19,7 +16,6 @@ from capi_llm.apps.helm import Facts, Helm
 from capi_llm.errors import BadInput, CapiLlmError
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
-from self_signed import certificate
 
 
 @pytest.fixture(scope="module")
@@ -27,52 +23,11 @@ def program() -> Path:
     return executables.one(Settings.from_environment(), "helm")
 
 
-class Repository:
-    """A chart repository at ``https://127.0.0.1``, of the files in ``folder``; counts what is asked for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.asked: list[str] = []
-        asked = self.asked
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                asked.append(self.path)
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"https://127.0.0.1:{self.server.server_port}"
-        self.certificate, key = certificate(folder.parent)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate, key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
 def repository(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    found = Repository(folder)
-    monkeypatch.setenv("SSL_CERT_FILE", str(found.certificate))
-    publish(program, found, tmp_path, a="1")
-    yield found
-    found.server.shutdown()
-    found.server.server_close()
-
-
-def publish(program: Path, repository: Repository, tmp_path: Path, **data: str) -> None:
-    text = (
-        config("theirs", **data)
-        + "---\n"
-        + config("size").replace("data: {}", "data: {n: '{{ .Values.n }}'}")
-    )
-    chart = make(tmp_path / "source", "theirs", {"c": text})
-    (chart.folder / "values.yaml").write_text("n: 1\n")
-    for command in (["package", chart.folder, "-d", repository.folder], ["repo", "index", repository.folder]):
-        subprocess.run([program, *command], check=True, capture_output=True)
+    with served(tmp_path / "repository", monkeypatch) as found:
+        publish(program, found, tmp_path, a="1")
+        yield found
 
 
 def bundle(folder: Path, repository: Repository, version: str = "0.1.0", *, schema: object = None) -> Bundle:

@@ -8,18 +8,21 @@ Our own keys in fleet.yaml are labels of the group ``capi-llm.dev``::
       capi-llm.dev/place: workload                 or management: it runs there, once for each cluster
       capi-llm.dev/cni: calico                     it is the network of clusters whose label ``cni`` says so
       capi-llm.dev/serving: knative                it is for apps whose value ``serving`` says so, no others
+
+What is different on clusters of an older Kubernetes stands in ``targetCustomizations``, which Fleet chooses
+by the label ``capi-llm.dev/kubernetes`` of a cluster.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from capi_llm import versions
-from capi_llm.documents import Document
+from capi_llm.documents import Document, Trail
 from capi_llm.tools.helm import Chart
 
 FILE = "fleet.yaml"
@@ -36,6 +39,23 @@ KINDS = ("kind", "existing", "sandbox")
 
 Place = Literal["workload", "management"]
 PLACES: tuple[Place, ...] = ("workload", "management")
+
+
+@dataclass(frozen=True)
+class Customization:
+    """What is different on clusters of one Kubernetes minor: an entry of ``targetCustomizations``."""
+
+    kubernetes: str
+    """The minor: ``1.32``."""
+
+    version: str = ""
+    """Of the chart; "" for that of the bundle."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Over those of the bundle."""
+
+    below: Trail = ()
+    """Where the values are in fleet.yaml."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,9 @@ class Bundle:
     serving: str = ""
     """The value ``serving`` of the apps that it is for; "" for all."""
 
+    customizations: tuple[Customization, ...] = ()
+    """Those of older Kubernetes minors, the oldest first; empty where the software does not care."""
+
     @property
     def labels(self) -> Mapping[str, str]:
         """``labels`` of fleet.yaml, which are those of a Fleet Bundle."""
@@ -97,6 +120,36 @@ class Bundle:
         """Whether it can be on clusters of a plane of ``kind``; ``cni`` is their network, where known."""
         return kind in self.planes and (not self.cni or cni in ("", self.cni))
 
+    def too_new(self, kubernetes: str) -> bool:
+        """Whether it has nothing for so old a Kubernetes minor; never for one that is not known ("")."""
+        if not kubernetes or not self.customizations:
+            return False
+        return order_of(kubernetes) < order_of(self.customizations[0].kubernetes)
+
+    def customization(self, kubernetes: str) -> Customization | None:
+        """What is different on clusters of that minor; None where nothing is."""
+        return next((item for item in self.customizations if item.kubernetes == kubernetes), None)
+
+    def on(self, kubernetes: str) -> Bundle:
+        """The bundle as it is on clusters of that minor, but for its values; with "" nothing is chosen yet.
+
+        What is named by no customization has what the bundle says by itself, as with Fleet.
+        """
+        if not kubernetes or not self.customizations:
+            return self
+        own = self.customization(kubernetes)
+        found = replace(self, customizations=())
+        if own is None or not own.version or self.chart is None:
+            return found
+        chart = replace(self.chart, version=own.version)
+        return replace(found, version=own.version, chart=chart)
+
     def knows(self, value: str) -> bool:
         """Whether its schema has ``value`` at the top."""
         return value in ((self.schema or {}).get("properties") or {})
+
+
+def order_of(kubernetes: str) -> tuple[int, int]:
+    """What minors such as ``1.32`` are ordered by."""
+    major, _, minor = kubernetes.partition(".")
+    return int(major), int(minor)

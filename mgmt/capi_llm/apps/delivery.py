@@ -9,6 +9,7 @@ from __future__ import annotations
 from capi_llm import versions
 from capi_llm.apps.engine import ENGINES, Engines, Target
 from capi_llm.clusters.kubeconfig import unknown_cluster
+from capi_llm.contract import rollout
 from capi_llm.errors import Refused
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, Object, Ref
@@ -29,7 +30,8 @@ def target(cluster: Object) -> Target:
     metadata = cluster["metadata"]
     network = (cluster.get("spec") or {}).get("clusterNetwork") or {}
     pods = tuple((network.get("pods") or {}).get("cidrBlocks") or ())
-    return Target(metadata["name"], metadata["namespace"], dict(metadata.get("labels") or {}), pods)
+    labels = dict(metadata.get("labels") or {})
+    return Target(metadata["name"], metadata["namespace"], labels, pods, rollout.kubernetes(cluster))
 
 
 def recorded(cluster: Object) -> Engines | None:

@@ -25,12 +25,16 @@ ENGINES: tuple[Engines, ...] = ("direct", "fleet")
 
 @dataclass(frozen=True)
 class Target:
-    """A workload cluster: name and namespace of its Cluster object, its labels, its pods' networks."""
+    """A workload cluster: name and namespace of its Cluster object, its labels, its pods' networks.
+
+    ``kubernetes`` is the minor that it runs, such as ``1.33``; empty where that is not known.
+    """
 
     name: str
     namespace: str = "default"
     labels: Mapping[str, str] = field(default_factory=dict)
     pods: tuple[str, ...] = ()
+    kubernetes: str = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

@@ -24,8 +24,11 @@ from capi_llm.apps.bundle import (
     SCHEMA_FILE,
     SERVING,
     Bundle,
+    Customization,
     Place,
+    order_of,
 )
+from capi_llm.contract.rollout import KUBERNETES
 from capi_llm.documents import Document
 from capi_llm.errors import BadInput, NotFound
 from capi_llm.tools.helm import Chart
@@ -33,10 +36,11 @@ from capi_llm.tools.helm import Chart
 LONGEST_RELEASE = 53
 """Characters of a Helm release's name (https://github.com/helm/helm/blob/v3.19.0/pkg/chartutil/validate_name.go)."""
 
+_MINOR = re.compile(r"[0-9]+\.[0-9]+")
 _VERSION = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?")
 
 _KEYS = {
-    "name", "labels", "defaultNamespace", "helm", "dependsOn", "diff",
+    "name", "labels", "defaultNamespace", "helm", "dependsOn", "diff", "targetCustomizations",
     "namespaceLabels", "namespaceAnnotations", "keepResources", "correctDrift", "ignore", "rolloutStrategy",
     "deleteNamespace", "deleteCRDResources",
 }  # fmt: skip
@@ -49,10 +53,13 @@ _HELM_KEYS = {
 }  # fmt: skip
 
 _NOT_FOLLOWED = {
-    "namespace", "kustomize", "yaml", "overlays", "targetCustomizations", "overrideTargets", "targets",
+    "namespace", "kustomize", "yaml", "overlays", "overrideTargets", "targets",
     "doNotDeploy", "paused", "serviceAccount", "downstreamResources",
     "valuesFiles", "valuesFrom", "templateValues", "skipSchemaValidation",
+    "clusterName", "clusterGroup", "clusterGroupSelector", "matchExpressions",
 }  # fmt: skip
+
+_SELECT = f'choose clusters by their Kubernetes: clusterSelector: {{matchLabels: {{{KUBERNETES}: "1.32"}}}}'
 
 
 def read(folder: Path) -> Bundle:
@@ -99,6 +106,7 @@ class _Reader:
             description=str((own or {}).get("description") or ""),
             cni=str(labels.get(CNI) or ""),
             serving=str(labels.get(SERVING) or ""),
+            customizations=self._customizations(chart),
         )
 
     def _chart(self) -> Chart | None:
@@ -114,14 +122,64 @@ class _Reader:
             )
         if repo and not repo.startswith("https://"):
             raise self._bad(("helm", "repo"), f"{repo!r} is not an https:// address")
+        self._check_version(version, ("helm", "version"))
+        return Chart(name, repo, version)
+
+    def _check_version(self, version: str, path: documents.Trail) -> None:
         if not _VERSION.fullmatch(version):
             raise self._bad(
-                ("helm", "version"),
+                path,
                 f"{version!r} is not one version" if version else "the version is missing",
                 why="the same files have to lead to the same objects tomorrow",
                 fix="pin one, such as 1.2.3",
             )
-        return Chart(name, repo, version)
+
+    def _customizations(self, chart: Chart | None) -> tuple[Customization, ...]:
+        """``targetCustomizations`` by Kubernetes minors; nothing else of a cluster is known for sure."""
+        entries = self._data.get("targetCustomizations") or []
+        if not isinstance(entries, list):
+            raise self._bad(("targetCustomizations",), "it is not a list")
+        found: dict[str, Customization] = {}
+        for number, entry in enumerate(entries):
+            here = ("targetCustomizations", number)
+            self._keys(self._map(entry, here), {"name", "clusterSelector", "helm"}, here, _SELECT)
+            kubernetes = self._selected(entry, here)
+            if kubernetes in found:
+                raise self._bad(
+                    here,
+                    f"there are two for Kubernetes {kubernetes}",
+                    why="Fleet takes the first that fits a cluster",
+                    fix="make one of them",
+                )
+            below = (*here, "helm")
+            helm = self._map(entry.get("helm") or {}, below)
+            self._keys(helm, {"version", "values"}, below)
+            version = self._string(helm.get("version"), (*below, "version"))
+            if version and chart is None:
+                raise self._bad(
+                    (*below, "version"), "the chart is in this folder, in one version", fix="leave it out"
+                )
+            if version:
+                self._check_version(version, (*below, "version"))
+            values = self._map(helm.get("values") or {}, (*below, "values"))
+            found[kubernetes] = Customization(kubernetes, version, values, (*below, "values"))
+        return tuple(found[kubernetes] for kubernetes in sorted(found, key=order_of))
+
+    def _selected(self, entry: Mapping[str, Any], here: documents.Trail) -> str:
+        """The Kubernetes minor of the clusters that an entry is for."""
+        where = (*here, "clusterSelector")
+        selector = self._map(entry.get("clusterSelector") or {}, where)
+        self._keys(selector, {"matchLabels"}, where, _SELECT)
+        where = (*where, "matchLabels")
+        labels = self._map(selector.get("matchLabels") or {}, where)
+        if set(labels) != {KUBERNETES}:
+            raise self._bad(where, f"it does not say {KUBERNETES} alone", fix=_SELECT)
+        kubernetes = labels[KUBERNETES]
+        if not isinstance(kubernetes, str) or not _MINOR.fullmatch(kubernetes):
+            raise self._bad(
+                (*where, KUBERNETES), "it is not a Kubernetes minor as a text", fix='write "1.32", in quotes'
+            )
+        return kubernetes
 
     def _own_chart(self) -> Mapping[str, Any]:
         path = self._folder / CHART_FILE
@@ -188,6 +246,9 @@ class _Reader:
         value: Any = self._data
         for key in path:
             value = (value or {}).get(key)
+        return self._string(value, path)
+
+    def _string(self, value: Any, path: documents.Trail) -> str:
         if value is None:
             return ""
         if not isinstance(value, str):
@@ -201,14 +262,20 @@ class _Reader:
             )
         return value
 
-    def _keys(self, found: Mapping[str, Any], known: set[str], path: documents.Trail) -> None:
+    def _keys(
+        self,
+        found: Mapping[str, Any],
+        known: set[str],
+        path: documents.Trail,
+        instead: str = "say it in helm.values",
+    ) -> None:
         for key in found:
             if key in _NOT_FOLLOWED:
                 raise self._bad(
                     (*path, key),
                     "capi-llm does not follow this",
                     why="it would deliver something else than Fleet does from git",
-                    fix="say it in helm.values",
+                    fix=instead,
                 )
             if key not in known:
                 raise fields.unknown(f"{self._document.at(*path, key)}: key", key, known)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +113,20 @@ def idle(releases: Sequence[Release]) -> set[str]:
 def of(
     bundles: Sequence[Bundle], kind: str, target: Target, said: Said, set_values: Set
 ) -> tuple[Release, ...]:
-    """The releases of ``bundles`` on ``target``, in the same order.
+    """The releases of ``bundles`` on ``target``, in the same order, each as its Kubernetes asks for.
 
     ``set_values`` puts helm's ``--set`` over values. Raises BadInput, NotFound.
     """
+    customized = {bundle.name: bundle.customization(target.kubernetes) for bundle in bundles}
+    bundles = [bundle.on(target.kubernetes) for bundle in bundles]
     names = [bundle.name for bundle in bundles]
     files = [merging.of_file(path, names) for path in said.files]
     merging.check_sets(said.sets, names)
     by_app = {}
     for bundle in bundles:
         origins = [Origin(bundle.values, "", bundle.document, ("helm", "values"))]
+        if (custom := customized[bundle.name]) is not None:
+            origins.append(Origin(custom.values, "", bundle.document, custom.below))
         origins.append(Origin(_of_plane(bundle, kind, target), f"plane of kind {kind}"))
         models = {word: item for word, item in said.models.get(bundle.name, {}).items() if bundle.knows(word)}
         if models:
@@ -144,8 +148,22 @@ def of(
     for bundle in bundles:
         _point_at_configuration(bundle, bundles, merged)
     return tuple(
-        _release(bundle, target, merged.get(bundle.name) or {}, by_app[bundle.name]) for bundle in bundles
+        _release(
+            _choice(bundle, by_app[bundle.name]), target, merged.get(bundle.name) or {}, by_app[bundle.name]
+        )
+        for bundle in bundles
     )
+
+
+def _choice(bundle: Bundle, origins: Sequence[Origin]) -> Bundle:
+    """``bundle`` with what its customizations come to below the words of all others.
+
+    Customizations are left only where the target's Kubernetes is not known here, so that Fleet chooses: what
+    it chooses lies over everything else.
+    """
+    said = [origin.values for origin in origins[1:]]
+    left = (replace(item, values=merging.unsaid(item.values, *said)) for item in bundle.customizations)
+    return replace(bundle, customizations=tuple(left))
 
 
 def _release(

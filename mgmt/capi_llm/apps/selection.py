@@ -16,6 +16,7 @@ from capi_llm.apps import releases as making
 from capi_llm.apps.bundle import Bundle
 from capi_llm.apps.engine import Release, Target
 from capi_llm.apps.releases import Said, Set
+from capi_llm.errors import Refused
 from capi_llm.models.apps import Plan, plan
 from capi_llm.settings import Settings
 
@@ -40,13 +41,14 @@ class Selection:
         return str(self.target.labels.get("cni") or "")
 
     def network(self) -> tuple[Release, ...]:
-        """What is the cluster's network; nothing where no bundle is."""
-        return tuple(release for release in self.releases if release.bundle.cni)
+        """What is the cluster's network; nothing where no bundle is. Raises Refused as :meth:`choose`."""
+        return self._supported([release for release in self.releases if release.bundle.cni])
 
     def choose(self, names: Iterable[str], *, with_needs: bool = False) -> tuple[Release, ...]:
         """The releases of ``names``, of all that are wanted without any; ``with_needs``: and what they need.
 
-        Raises BadInput for a name that there is not, Refused for one that does not fit the plane.
+        Raises BadInput for a name that there is not, Refused for one that does not fit the plane, and
+        where one of them has nothing for so old a Kubernetes.
         """
         said = list(names)
         where = "APP" if said else "apps.wanted"
@@ -68,7 +70,7 @@ class Selection:
         for release in reversed(self.releases if with_needs else ()):
             if release.app in chosen:
                 chosen |= making.needs(release, self.bundles)
-        return tuple(release for release in self.releases if release.app in chosen)
+        return self._supported([release for release in self.releases if release.app in chosen])
 
     def brought(self, names: Sequence[str] | None) -> tuple[Release, ...]:
         """What ``new-cluster`` brings: the network, and the apps of ``names``, with None those wanted.
@@ -79,6 +81,20 @@ class Selection:
         apps = self.choose(names or (), with_needs=True) if making.any_of(wanted) else ()
         network = self.network()
         return tuple(release for release in self.releases if release in network or release in apps)
+
+    def _supported(self, chosen: Sequence[Release]) -> tuple[Release, ...]:
+        """``chosen``, where the cluster's Kubernetes is not too old for any of them."""
+        minor, names = self.target.kubernetes, {release.app for release in chosen}
+        for bundle in self.bundles:
+            if bundle.name in names and bundle.too_new(minor):
+                oldest = bundle.customizations[0].kubernetes
+                raise Refused(
+                    f"app {bundle.name!r} is not for Kubernetes {minor}",
+                    on=f"cluster {self.target}",
+                    why=f"{bundle.document.at('targetCustomizations')} begins with {oldest}",
+                    fix=f"take a cluster of Kubernetes {oldest} or newer, or name the apps without it",
+                )
+        return tuple(chosen)
 
 
 def bundles_of(settings: Settings, bundle_dir: Path | None = None) -> tuple[Bundle, ...]:

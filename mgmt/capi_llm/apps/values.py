@@ -26,9 +26,26 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             below = found.get(key)
-            both = isinstance(value, Mapping) and isinstance(below, Mapping)
-            found[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+            found[key] = merge(below, value) if _both(value, below) else value  # type: ignore[arg-type]
     return found
+
+
+def unsaid(values: Mapping[str, Any], *said: Mapping[str, Any]) -> dict[str, Any]:
+    """What of ``values`` would come through where ``said`` is merged over them."""
+    found = dict(values)
+    for layer in said:
+        for key in found.keys() & layer.keys():
+            value = found[key]
+            left = unsaid(value, layer[key]) if _both(value, layer[key]) else {}
+            if left:
+                found[key] = left
+            else:
+                del found[key]
+    return found
+
+
+def _both(value: Any, other: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(other, Mapping)
 
 
 def of_file(path: Path, apps: Iterable[str]) -> Origin:

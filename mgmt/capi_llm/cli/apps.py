@@ -14,7 +14,9 @@ from capi_llm.cli.console import columns, data
 from capi_llm.cli.options import State, confirm, output, timeout, yes
 
 if TYPE_CHECKING:
+    from capi_llm.apps.bundle import Bundle
     from capi_llm.apps.engine import AppStatus
+    from capi_llm.apps.stack import Stack
 
 
 _WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -45,10 +47,9 @@ def list_apps(state: State, asked: Asked, output: str) -> None:
     rows = []
     for bundle in bundles:
         item = states[bundle.name]
-        fits = bundle.fits(stack.kind, stack.cni)
-        other = f"for cni {bundle.cni}" if bundle.fits(stack.kind) else f"not in {stack.kind}"
-        word = _state(item, "not delivered" if fits else other)
-        rows.append(_row(bundle.name, item, word, bundle.version, bundle.namespace, fits))
+        own = bundle.on(stack.target.kubernetes)
+        word = _state(item, _why_not(stack, bundle) or "not delivered")
+        rows.append(_row(bundle.name, item, word, own.version, own.namespace, not _why_not(stack, bundle)))
     rows += [_row(app, states[app], _state(states[app], ""), "", "", False) for app in delivered]
     if stack.kind == "sandbox":
         _say_what_is_simulated(state, (asked.namespace, asked.cluster), rows)
@@ -68,6 +69,16 @@ def list_apps(state: State, asked: Asked, output: str) -> None:
         for row in rows
     ]
     click.echo("\n".join(columns(table)))
+
+
+def _why_not(stack: Stack, bundle: Bundle) -> str:
+    """Why ``bundle`` does not fit the cluster; empty where it does."""
+    if not bundle.fits(stack.kind):
+        return f"not in {stack.kind}"
+    if not bundle.fits(stack.kind, stack.cni):
+        return f"for cni {bundle.cni}"
+    minor = stack.target.kubernetes
+    return f"not for Kubernetes {minor}" if bundle.too_new(minor) else ""
 
 
 def _say_what_is_simulated(state: State, cluster: tuple[str, str], rows: list[dict[str, Any]]) -> None:

@@ -136,6 +136,7 @@ def new_cluster(
     command = f"new-cluster {wanted.name}"
     with plane.working_on_cluster(settings, state.plane, wanted.name, wanted.namespace, command) as here:
         new_apps.check_engine(settings, here, names)
+        new_apps.check_kubernetes(settings, kind, wanted, names)
         if kind == "kind":
             machine_images.ensure(wanted, report=state.console.say)
         outcome = create.create(here.api(), wanted, folder=folder, offered=offered)

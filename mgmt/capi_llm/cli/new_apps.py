@@ -40,6 +40,20 @@ def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None)
         require_fleet(here.api())
 
 
+def check_kubernetes(settings: Settings, kind: str, spec: ClusterSpec, names: tuple[str, ...] | None) -> None:
+    """Refuse apps that have nothing for the Kubernetes of a cluster, before that is made."""
+    from capi_llm.apps import delivery, selection
+    from capi_llm.apps.releases import NONE
+    from capi_llm.clusters.topology import manifest
+
+    target, bundles = delivery.target(manifest(spec)), selection.bundles_of(settings)
+    if not any(bundle.too_new(target.kubernetes) for bundle in bundles):
+        return
+    own = selection.of(settings, kind, target, bundles, settings.provider_keys)
+    # Without workers it gets its network alone.
+    own.brought(names if any(pool.minimum for pool in spec.pools) else (NONE,))
+
+
 def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeout: float) -> None:
     """Bring what is the network of a new cluster, as soon as its API server answers: without it no node is
     ever ready. Whatever apps are wanted; not where the cluster brings its own."""

@@ -43,6 +43,7 @@ def make(
         contextlib.closing(Informers(here.api())) as informers,
     ):
         new_apps.check_engine(state.settings, here, apps)
+        new_apps.check_kubernetes(state.settings, here.identity.kind, first, apps)
         if here.identity.kind == "sandbox":
             info = (
                 classes.describe_folder(folder)

@@ -15,7 +15,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from capi_llm import versions
 from capi_llm.contract.conditions import Object, status_of
+
+KUBERNETES = f"{versions.GROUP}/kubernetes"
+"""Label of a Cluster, and of its Fleet Cluster: the minor of its Kubernetes, ``1.33``."""
+
+IN_MEMORY = "Dev"
+"""What kinds of the in-memory provider begin with
+(https://github.com/kubernetes-sigs/cluster-api/tree/v1.10.7/test/infrastructure/docker/api/v1beta1)."""
 
 CONCURRENCY = "topology.cluster.x-k8s.io/upgrade-concurrency"
 """Annotation of a Cluster: how many of its MachineDeployments are upgraded at once; 1 without it."""
@@ -34,11 +42,6 @@ class Strategy:
     unavailable: int
 
 
-IN_MEMORY = "Dev"
-"""What kinds of the in-memory provider begin with
-(https://github.com/kubernetes-sigs/cluster-api/tree/v1.10.7/test/infrastructure/docker/api/v1beta1)."""
-
-
 def topology_version(cluster: Object) -> str:
     """The version that a Cluster's topology asks for; empty without topology."""
     return str(((cluster.get("spec") or {}).get("topology") or {}).get("version") or "")
@@ -49,6 +52,20 @@ def in_memory(cluster: Object) -> bool:
     servers without there being any."""
     reference = (cluster.get("spec") or {}).get("infrastructureRef") or {}
     return str(reference.get("kind", "")).startswith(IN_MEMORY)
+
+
+def kubernetes(cluster: Object) -> str:
+    """The Kubernetes minor of a Cluster, ``1.33``: of its topology, else of its label; empty: not known."""
+    found = minor(topology_version(cluster))
+    return found or str((cluster["metadata"].get("labels") or {}).get(KUBERNETES) or "")
+
+
+def minor(version: str) -> str:
+    """``1.33`` of ``v1.33.0``; empty for what is no version."""
+    try:
+        return versions.parse(version).line
+    except ValueError:
+        return ""
 
 
 def control_plane_versions(obj: Object) -> tuple[str, str]:
