@@ -13,7 +13,9 @@ import yaml
 from apps_commands import Commands
 from chart_repository import publish, served
 
+import upstream
 from audit import writes
+from capi_llm.apps.fleet.kinds import BUNDLES, FLEET_CLUSTERS, HELM_OPS
 from capi_llm.errors import NotFound
 from capi_llm.kube.resources import CLUSTERS, CONFIGMAPS, Ref
 from capi_llm.sandbox import executables
@@ -138,3 +140,28 @@ def test_a_cluster_that_is_too_old_is_refused_before_anything_is_touched(
     written = writes(log, agent="capi-llm/", after=before)
     assert [item.uri for item in written if "/leases" not in item.uri] == []
     assert sandbox.api.find(Ref(CLUSTERS, "old", namespace)) is None
+
+
+def test_fleet_is_told_what_the_clusters_kubernetes_asks_for(
+    sandbox: Sandbox, demo: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = sandbox.api
+    upstream.install(api, "fleet")
+    monkeypatch.setenv("CAPI_LLM_DELIVERY", "fleet")
+    own = Ref(HELM_OPS, f"demo-{demo.app}", namespace)
+    try:
+        for version, chart, values in (("v1.32.2", "0.1.0", {"n": 7}), ("v1.33.0", "0.2.0", {})):
+            demo.becomes(version)
+            demo.commands.run("apply", "--no-wait")
+            helm_op = api.get(own)
+            assert helm_op["spec"]["helm"]["version"] == chart
+            assert (helm_op["spec"]["helm"].get("values") or {}) == values
+            assert helm_op["spec"]["targets"] == [{"clusterName": "demo"}]
+            labels = api.get(Ref(FLEET_CLUSTERS, "demo", namespace))["metadata"]["labels"]
+            assert version.startswith(f"v{labels['capi-llm.dev/kubernetes']}.")
+            assert demo.row()["version"] == chart
+            assert demo.writes_of("apply", "--no-wait") == []
+    finally:
+        for ref in (own, Ref(BUNDLES, own.name, namespace), Ref(FLEET_CLUSTERS, "demo", namespace)):
+            if api.find(ref) is not None:
+                api.delete(ref)

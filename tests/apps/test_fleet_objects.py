@@ -6,11 +6,13 @@ import base64
 import gzip
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from capi_llm.apps.bundle import Customization
 from capi_llm.apps.engine import Release, Target
 from capi_llm.apps.fleet import objects, size
 from capi_llm.apps.fleet.targets import Targets
@@ -157,6 +159,30 @@ def test_clusters_labels_groups_and_values_for_one_of_them() -> None:
         },
         {"clusterSelector": {"matchLabels": {"env": "llm"}}, "clusterGroup": "gpu"},
     ]  # fmt: skip
+
+
+def test_clusters_of_an_older_kubernetes_come_before_the_others() -> None:
+    older = Customization("1.31", "1.0.0"), Customization("1.32", values={"x": 0, "y": 0})
+    targets = Targets("prod", clusters=("a",), labels={"env": "llm"}, overrides={"a": {"ollama": {"x": 1}}})
+
+    def on(minor: str, *more: tuple[str, str]) -> dict[str, Any]:
+        return {"clusterSelector": {"matchLabels": {**dict(more), "capi-llm.dev/kubernetes": minor}}}
+
+    assert targets.entries("ollama", older) == [
+        {"clusterName": "a", **on("1.31"), "helm": {"version": "1.0.0", "values": {"x": 1}}},
+        {"clusterName": "a", **on("1.32"), "helm": {"values": {"x": 1, "y": 0}}},
+        {"clusterName": "a", "helm": {"values": {"x": 1}}},
+        {**on("1.31", ("env", "llm")), "helm": {"version": "1.0.0"}},
+        {**on("1.32", ("env", "llm")), "helm": {"values": {"x": 0, "y": 0}}},
+        {"clusterSelector": {"matchLabels": {"env": "llm"}}},
+    ]
+
+
+def test_a_secret_in_a_customization_is_refused(tmp_path: Path) -> None:
+    of = release(tmp_path / "ollama")
+    own = Customization("1.32", values={"apiKey": "abc"})
+    with pytest.raises(BadInput, match=r"values of ollama on Kubernetes 1\.32: apiKey is a secret"):
+        made(replace(of, bundle=replace(of.bundle, customizations=(own,))))
 
 
 def test_which_clusters_are_meant() -> None:

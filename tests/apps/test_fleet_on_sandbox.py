@@ -363,6 +363,32 @@ def test_what_runs_on_the_management_cluster_is_not_for_fleet(engine: FleetEngin
         engine.render([release("autoscaler", "labels: {capi-llm.dev/place: management}\n")])
 
 
+def test_clusters_of_a_set_get_what_their_kubernetes_asks_for(
+    api: Api, namespace: str, release: Make, sandbox: Sandbox
+) -> None:
+    """Fleet's own definitions take it, and the second apply writes nothing."""
+    selector = "clusterSelector: {matchLabels: {capi-llm.dev/kubernetes: '1.32'}}"
+    theirs = "helm: {chart: x, repo: 'https://a.b', version: 2.0.0}\n"
+    chart = f"{theirs}targetCustomizations: [{{{selector}, helm: {{version: 1.0.0}}}}]\n"
+    values = f"targetCustomizations: [{{{selector}, helm: {{values: {{a: older}}}}}}]\n"
+    engine = FleetEngine(api, Targets("set", namespace, labels={"env": "llm"}))
+    made = [release("theirs", chart), release("ours", values, a="newest")]
+    engine.apply(made)
+    both = {"env": "llm", "capi-llm.dev/kubernetes": "1.32"}
+    for ref, custom in (
+        (Ref(HELM_OPS, "set-theirs", namespace), {"version": "1.0.0"}),
+        (Ref(BUNDLES, "set-ours", namespace), {"values": {"a": "older"}}),
+    ):
+        assert api.get(ref)["spec"]["targets"] == [
+            {"clusterSelector": {"matchLabels": both}, "helm": custom},
+            {"clusterSelector": {"matchLabels": {"env": "llm"}}},
+        ]
+    log = sandbox.ctx.sandbox.audit_log
+    before = log.stat().st_size
+    engine.apply(made)
+    assert audit.writes(log, agent="capi-llm/", after=before) == []
+
+
 def test_a_cluster_is_registered_once_and_goes_with_its_own(
     sandbox: Sandbox, api: Api, namespace: str
 ) -> None:
@@ -375,7 +401,7 @@ def test_a_cluster_is_registered_once_and_goes_with_its_own(
     assert applied is not None
     assert applied.action == "created"
     registered = api.get(Ref(FLEET_CLUSTERS, "w9", namespace))
-    assert registered["metadata"]["labels"]["env"] == "llm"
+    assert registered["metadata"]["labels"] == {"env": "llm"}
     assert registered["spec"]["kubeConfigSecret"] == "w9-kubeconfig"
     log = sandbox.ctx.sandbox.audit_log
     before = log.stat().st_size

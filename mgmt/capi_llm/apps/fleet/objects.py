@@ -63,14 +63,18 @@ def make(
     secrecy.check_values(release.app, values)
     for cluster, apps in targets.overrides.items():
         secrecy.check_values(f"{release.app} on {cluster}", apps.get(release.app) or {})
+    for own in folder.customizations:
+        secrecy.check_values(f"{release.app} on Kubernetes {own.kubernetes}", own.values)
     data = folder.document.data
     helm = {key: data["helm"][key] for key in _HELM_PASSED_ON if key in (data.get("helm") or {})}
     helm |= {
         "releaseName": release.name,
-        "values": values,
         # Fleet takes ${ } in values for a template, where a user means what stands there.
         "disablePreProcess": (data.get("helm") or {}).get("disablePreProcess", True),
     }
+    if values:
+        # Where the last value goes, the server makes null of {}, and each apply would write it again.
+        helm["values"] = values
     name, labels = targets.bundle(release.app), _labels(folder, release.app, targets)
     metadata: dict[str, Any] = {
         "name": name,
@@ -82,7 +86,8 @@ def make(
         metadata["ownerReferences"] = [_reference(owner)]
     depends = [targets.bundle(other) for other in folder.depends_on if other in among]
     spec: dict[str, Any] = {key: data[key] for key in _PASSED_ON if key in data}
-    spec |= {"defaultNamespace": release.namespace, "targets": targets.entries(release.app)}
+    entries = targets.entries(release.app, folder.customizations)
+    spec |= {"defaultNamespace": release.namespace, "targets": entries}
     if keep:
         spec["keepResources"] = True
     if depends:

@@ -1,7 +1,8 @@
 """A Fleet Cluster for a Cluster of Cluster API, on planes where nobody else makes it.
 
 With Rancher, its add-on provider for Fleet (or Rancher itself, from 2.14.1 on) registers clusters.
-Elsewhere we do: a Fleet ``Cluster`` of the same name and namespace and with the same labels, whose
+Elsewhere we do: a Fleet ``Cluster`` of the same name and namespace and with the same labels and that of its
+Kubernetes, whose
 ``kubeConfigSecret`` is the Secret ``NAME-kubeconfig`` that Cluster API writes. Fleet installs its
 agent with it. The Cluster of Cluster API owns it, so it goes when that one goes.
 """
@@ -9,6 +10,7 @@ agent with it. The Cluster of Cluster API owns it, so it goes when that one goes
 from __future__ import annotations
 
 from capi_llm.apps.fleet.kinds import BUNDLES, FLEET_CLUSTERS
+from capi_llm.contract import rollout
 from capi_llm.errors import NotFound, PrerequisiteMissing
 from capi_llm.kube.apply import Applied, apply
 from capi_llm.kube.client import Api
@@ -38,14 +40,16 @@ def registrar(api: Api) -> str:
 
 def manifest(cluster: Object) -> Object:
     """The Fleet Cluster of ``cluster``, which is one of Cluster API."""
-    metadata = cluster["metadata"]
+    metadata, kubernetes = cluster["metadata"], rollout.kubernetes(cluster)
+    # Of the cluster as it is by now, whatever its own label still says.
+    own = {rollout.KUBERNETES: kubernetes} if kubernetes else {}
     return {
         "apiVersion": FLEET_CLUSTERS.api_version,
         "kind": FLEET_CLUSTERS.kind,
         "metadata": {
             "name": metadata["name"],
             "namespace": metadata.get("namespace") or "default",
-            "labels": dict(metadata.get("labels") or {}),
+            "labels": dict(metadata.get("labels") or {}) | own,
             "ownerReferences": [
                 {
                     "apiVersion": cluster["apiVersion"],

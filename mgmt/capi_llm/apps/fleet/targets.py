@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from capi_llm import fields
+from capi_llm.apps import values as merging
+from capi_llm.apps.bundle import Customization
 from capi_llm.apps.engine import Target
+from capi_llm.contract.rollout import KUBERNETES
 from capi_llm.errors import BadInput
 from capi_llm.kube.resources import Object
 
@@ -54,8 +57,18 @@ class Targets:
         """The name of the Bundle of ``app``: ``demo-ollama``. Raises BadInput where it gets too long."""
         return fields.dns_label(f"{self.name}-{app}", "the Bundle's name")
 
-    def entries(self, app: str) -> list[dict[str, Any]]:
-        """``spec.targets`` of ``app``. The first that matches counts, so single clusters come first."""
+    def entries(self, app: str, customizations: Sequence[Customization] = ()) -> list[dict[str, Any]]:
+        """``spec.targets`` of ``app``. The first that matches counts, so single clusters come first.
+
+        Before each stands what clusters of one Kubernetes have instead, by ``customizations``.
+        """
+        return [
+            item
+            for entry in self._entries(app)
+            for item in (*(_customized(entry, each) for each in customizations), entry)
+        ]
+
+    def _entries(self, app: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         selector = self._selector()
         for cluster, values in sorted(self.overrides.items()):
@@ -85,3 +98,17 @@ class Targets:
         if self.group:
             entry["clusterGroup"] = self.group
         return entry
+
+
+def _customized(entry: Mapping[str, Any], own: Customization) -> dict[str, Any]:
+    """``entry`` for those of its clusters that are of one Kubernetes; its own values lie over."""
+    labels = (entry.get("clusterSelector") or {}).get("matchLabels") or {}
+    helm: dict[str, Any] = {"version": own.version} if own.version else {}
+    values = merging.merge(own.values, (entry.get("helm") or {}).get("values") or {})
+    if values:
+        helm["values"] = values
+    return {
+        **entry,
+        "clusterSelector": {"matchLabels": {**labels, KUBERNETES: own.kubernetes}},
+        "helm": helm,
+    }
