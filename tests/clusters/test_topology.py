@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capi_llm.clusters import amend
 from capi_llm.clusters.difference import differences
 from capi_llm.clusters.spec import ClusterSpec, Pool, from_flags, merge
-from capi_llm.clusters.topology import INTENT, manifest, pool_entry, pool_of, spec_of
+from capi_llm.clusters.topology import INTENT, kubernetes_label, manifest, pool_entry, pool_of, spec_of
+from capi_llm.contract import rollout
 
 CLASS = "docker-llm-clusterclass"
 MIN = "cluster.x-k8s.io/cluster-api-autoscaler-node-group-min-size"
@@ -35,6 +37,7 @@ def test_manifest() -> None:
                 "cni": "none",
                 "cluster-api.cattle.io/rancher-auto-import": "true",
                 "capi-llm.dev/bundles": "llm",
+                "capi-llm.dev/kubernetes": "1.33",
             },
             "annotations": {INTENT: '{"name":"demo","variables":{"cni":"none"},"workers":"1..3"}'},
         },
@@ -95,6 +98,33 @@ def test_labels_of_the_user_win() -> None:
     labels = manifest(spec(labels=["cluster-api.cattle.io/rancher-auto-import=false"]))["metadata"]["labels"]
     assert labels["cluster-api.cattle.io/rancher-auto-import"] == "false"
     assert labels["cni"] == "calico"
+
+
+@pytest.mark.parametrize(
+    ("labels", "after", "label"),
+    [
+        ({}, "v1.33.1", "1.33"),  # a cluster that is older than the label
+        ({"capi-llm.dev/kubernetes": "1.32"}, "v1.33.1", "1.33"),
+        ({"capi-llm.dev/kubernetes": "1.32"}, "v1.32.9", "1.32"),
+        ({"capi-llm.dev/kubernetes": "1.30"}, "v1.33.1", None),  # somebody wants it so
+    ],
+)
+def test_the_label_of_its_kubernetes_goes_along(
+    labels: dict[str, str], after: str, label: str | None
+) -> None:
+    found = {} if label is None else {"capi-llm.dev/kubernetes": label}
+    assert kubernetes_label(labels, "v1.32.2", after) == found
+    want = spec(version=after)
+    live = manifest(spec(version="v1.32.2"))
+    live["metadata"]["labels"] = labels
+    assert amend.patch(live, want)["metadata"]["labels"] == found
+
+
+def test_which_kubernetes_a_cluster_says() -> None:
+    own = {"metadata": {"labels": {"capi-llm.dev/kubernetes": "1.30"}}}
+    assert rollout.kubernetes(own) == "1.30"
+    assert rollout.kubernetes(own | {"spec": {"topology": {"version": "v1.31.4+rke2r1"}}}) == "1.31"
+    assert rollout.kubernetes({"metadata": {}, "spec": {"topology": {"version": "latest"}}}) == ""
 
 
 def test_class_of_another_namespace() -> None:

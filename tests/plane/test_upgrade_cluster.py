@@ -75,6 +75,7 @@ def test_upgrade_that_was_killed_goes_on_and_ends_when_every_machine_runs_it(
     api = sandbox.api
     cluster = api.get(Ref(CLUSTERS, "up", namespace))
     assert cluster["spec"]["topology"]["version"] == "v1.32.1"
+    assert cluster["metadata"]["labels"]["capi-llm.dev/kubernetes"] == "1.32"
     assert json.loads(cluster["metadata"]["annotations"][INTENT])["version"] == "v1.32.1"
     (control_plane,) = api.list(KUBEADM_CONTROL_PLANES, namespace)
     assert control_plane["spec"]["version"] == control_plane["status"]["version"] == "v1.32.1"

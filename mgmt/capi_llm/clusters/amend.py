@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from capi_llm.clusters.spec import ClusterSpec
-from capi_llm.clusters.topology import pool_entries, pool_entry, pool_of, spec_of
+from capi_llm.clusters.topology import kubernetes_label, pool_entries, pool_entry, pool_of, spec_of
 from capi_llm.kube.resources import Object
 
 
@@ -17,6 +17,7 @@ def patch(cluster: Object, want: ClusterSpec) -> Object:
     """
     have, given = spec_of(cluster), want.given
     topology: dict[str, Any] = {}
+    labels = dict(want.labels)
     if "cluster_class" in given and want.cluster_class != have.cluster_class:
         namespace, _, name = want.cluster_class.rpartition("/")
         topology["class"] = name
@@ -24,6 +25,8 @@ def patch(cluster: Object, want: ClusterSpec) -> Object:
             topology["classNamespace"] = namespace
     if "version" in given:
         topology["version"] = want.version
+        if want.version != have.version:
+            labels = kubernetes_label(have.labels, have.version, want.version) | labels
     if "control_plane" in given:
         topology["controlPlane"] = {"replicas": want.control_plane}
     entries = _entries(cluster, want)
@@ -39,7 +42,7 @@ def patch(cluster: Object, want: ClusterSpec) -> Object:
     if "service_domain" in given:
         network["serviceDomain"] = want.service_domain
     spec = {"topology": topology} | ({"clusterNetwork": network} if network else {})
-    return {"metadata": {"labels": dict(want.labels)}, "spec": spec}
+    return {"metadata": {"labels": labels}, "spec": spec}
 
 
 def _entries(cluster: Object, want: ClusterSpec) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from capi_llm import versions
 from capi_llm.clusters import specfile
 from capi_llm.clusters.spec import DEFAULT_DOMAIN, ClusterSpec, Pool
+from capi_llm.contract import rollout
 from capi_llm.kube.resources import CLUSTERS, Object
 from capi_llm.settings.words import FORMER
 
@@ -66,7 +67,19 @@ def default_labels(spec: ClusterSpec) -> dict[str, str]:
         "cni": str(spec.variables.get("cni", DEFAULT_CNI)),
         AUTO_IMPORT: "true",
         BUNDLES: "llm",
+        **kubernetes_label({}, "", spec.version),
     }
+
+
+def kubernetes_label(labels: Mapping[str, str], before: str, after: str) -> dict[str, str]:
+    """The label of a Cluster's Kubernetes, as it goes from one version to another with it.
+
+    Empty where ``labels`` have it otherwise than ``before``, as somebody wants it so.
+    """
+    said, minor = labels.get(rollout.KUBERNETES), rollout.minor(after)
+    if not minor or said not in (None, rollout.minor(before)):
+        return {}
+    return {rollout.KUBERNETES: minor}
 
 
 def intent(spec: ClusterSpec) -> str:

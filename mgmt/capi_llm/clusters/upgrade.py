@@ -16,7 +16,7 @@ from capi_llm import versions
 from capi_llm.clusters import skew, tree
 from capi_llm.clusters.create import Verdict
 from capi_llm.clusters.kubeconfig import unknown_cluster
-from capi_llm.clusters.topology import INTENT, intent, pool_entries, spec_of
+from capi_llm.clusters.topology import INTENT, intent, kubernetes_label, pool_entries, spec_of
 from capi_llm.contract import capi, rollout
 from capi_llm.contract.conditions import replicas
 from capi_llm.errors import Conflict, Refused
@@ -224,6 +224,7 @@ def _patch(cluster: Object, version: str) -> Object:
         "metadata": {
             "resourceVersion": cluster["metadata"]["resourceVersion"],
             "annotations": {INTENT: intent(asked)},
+            "labels": kubernetes_label(have.labels, have.version, version),
         },
         "spec": {"topology": {"version": version}},
     }
