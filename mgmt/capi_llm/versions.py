@@ -80,7 +80,50 @@ BUNDLES = {
     # (https://github.com/kubernetes/autoscaler/releases/tag/cluster-autoscaler-1.33.6).
     "cluster-autoscaler": "v1.33.6",
 }
-"""What each bundle brings: the version of the chart that it refers to, or of the software in ours."""
+"""What each bundle brings: the version of the chart that it refers to, or of the software in ours.
+
+On clusters of the newest Kubernetes, and on those that do not say theirs; see :data:`BUNDLES_BEFORE`.
+"""
+
+BUNDLES_BEFORE: dict[str, dict[str, str]] = {
+    # Lines that are tested with the minor, as few of them as can be
+    # (https://github.com/tigera/docs/tree/main/calico_versioned_docs, _system-requirements.mdx: 3.28 with
+    # 1.27 to 1.30, 3.29 with 1.29 to 1.32, 3.31 with 1.32 to 1.35).
+    "calico": {
+        "1.27": "v3.28.5",
+        "1.28": "v3.28.5",
+        "1.29": "v3.29.7",
+        "1.30": "v3.29.7",
+        "1.31": "v3.29.7",
+    },
+    # 0.8 is for Kubernetes 1.31 and newer, 0.7 for 1.27 and newer
+    # (https://github.com/kubernetes-sigs/metrics-server#compatibility-matrix); chart 3.12.2 brings 0.7.2.
+    "metrics-server": {"1.27": "3.12.2", "1.28": "3.12.2", "1.29": "3.12.2", "1.30": "3.12.2"},
+    # The last release of the newest line that starts on a minor
+    # (https://github.com/knative/serving/blob/knative-v1.20.0/vendor/knative.dev/pkg/version/version.go, and
+    # the same file of the other tags: 1.16 from 1.28, 1.17 from 1.30, 1.18 from 1.31, 1.20 from 1.32).
+    "knative-serving": {
+        "1.28": "v1.16.6",
+        "1.29": "v1.16.6",
+        "1.30": "v1.17.8",
+        "1.31": "v1.18.3",
+        "1.32": "v1.20.2",
+    },
+    # The newest Serving in that operator
+    # (https://github.com/knative/operator/tree/knative-v1.20.2/cmd/operator/kodata/knative-serving).
+    "kourier": {"1.28": "1.16.3", "1.29": "1.16.3", "1.30": "1.17.1", "1.31": "1.18.2", "1.32": "1.20.3"},
+    # The workload clusters' minor version (https://github.com/kubernetes/autoscaler/tags).
+    "cluster-autoscaler": {
+        "1.27": "v1.27.8",
+        "1.28": "v1.28.7",
+        "1.29": "v1.29.5",
+        "1.30": "v1.30.7",
+        "1.31": "v1.31.5",
+        "1.32": "v1.32.7",
+    },
+}
+"""What they bring on clusters of an older Kubernetes minor, as ``targetCustomizations`` of their fleet.yaml
+say it. Those that are not named care for no version; a minor older than all of a bundle's can not have it."""
 
 LITELLM = "1.106.2"
 """The real LiteLLM behind a sandbox's simulated pods: the newest of the line of the bundle's image

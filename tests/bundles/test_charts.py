@@ -286,6 +286,36 @@ def test_versions_agree() -> None:
     assert defaults("local-path-storage")["helperImage"]["tag"] == versions.BUSYBOX
 
 
+def test_versions_for_an_older_kubernetes_agree() -> None:
+    """What stands in fleet.yaml, and that each bundle is there for every minor up to the newest."""
+    found: dict[str, dict[str, str]] = {}
+    for name in NAMES:
+        for entry in read(name, "fleet.yaml").get("targetCustomizations", []):
+            minor = entry["clusterSelector"]["matchLabels"]["capi-llm.dev/kubernetes"]
+            helm = entry["helm"]
+            values = helm.get("values") or {}
+            said = helm.get("version") or values.get("version") or values["image"]["tag"]
+            found.setdefault(name, {})[minor] = said
+    assert found == versions.BUNDLES_BEFORE
+    newest = versions.WORKLOAD_MINORS[1]
+    for name, older in found.items():
+        minors = [int(minor.removeprefix("1.")) for minor in older]
+        assert minors == list(range(minors[0], minors[-1] + 1)), name
+        assert minors[0] <= 28 <= minors[-1] < newest, name
+    for minor, version in versions.BUNDLES_BEFORE["cluster-autoscaler"].items():
+        assert version.startswith(f"v{minor}.")
+
+
+def test_knative_and_its_operator_are_of_one_line() -> None:
+    """The operator of a minor brings the Serving that bundle kourier asks it for."""
+
+    def lines(name: str) -> dict[str, tuple[int, int]]:
+        found = {**versions.BUNDLES_BEFORE[name], "newest": versions.BUNDLES[name]}
+        return {minor: versions.parse(version)[:2] for minor, version in found.items()}
+
+    assert lines("kourier") == lines("knative-serving")
+
+
 def test_a_chart_of_others_is_pinned_and_fetched_over_tls() -> None:
     for name in set(NAMES) - set(OWN):
         chart = read(name, "fleet.yaml")["helm"]

@@ -9,6 +9,8 @@ from types import ModuleType
 import pytest
 from charts import NAMES, ROOT, read
 
+from capi_llm import versions
+
 PAGES = ROOT / "docs" / "bundles"
 
 
@@ -30,6 +32,17 @@ def test_every_bundle_has_a_page() -> None:
 def test_its_values_are_those_of_the_schema(docs: ModuleType, name: str) -> None:
     text = (PAGES / f"{name}.md").read_text()
     assert docs.page(text, name) == text, "run scripts/docs-bundles"
+
+
+def test_the_overview_says_which_version_is_for_which_kubernetes() -> None:
+    lines = (ROOT / "docs" / "bundles.md").read_text().split("## Which Kubernetes")[1].splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line)
+    told = {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows if row[0] in NAMES}
+    minors = [f"1.{minor}" for minor in range(28, versions.WORKLOAD_MINORS[1] + 1)]
+    assert told == {
+        name: {minor: older.get(minor, versions.BUNDLES[name]) for minor in minors}
+        for name, older in versions.BUNDLES_BEFORE.items()
+    }
 
 
 def test_the_overview_says_where_each_fits() -> None:
