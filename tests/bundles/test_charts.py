@@ -247,6 +247,16 @@ def test_helper_pods_of_local_volumes_run_with_an_account_that_is_there(helm: He
     assert {pod["serviceAccountName"], said["SERVICE_ACCOUNT_NAME"]} == accounts
 
 
+def test_knative_takes_the_pods_security_context(helm: Helm) -> None:
+    """Its webhook refuses every other field (PodSecurityContextMask,
+    https://github.com/knative/serving/blob/knative-v1.21.3/pkg/apis/serving/fieldmask.go).
+    """
+    allowed = {"runAsUser", "runAsGroup", "runAsNonRoot", "fsGroup", "supplementalGroups", "seccompProfile"}
+    service = next(item for item in helm.template("ollama", {}) if item["kind"] == "Service")
+    assert service["apiVersion"] == "serving.knative.dev/v1"
+    assert set(service["spec"]["template"]["spec"]["securityContext"]) <= allowed
+
+
 def test_copies_of_knatives_images_are_used_beside_every_pod_too(helm: Helm) -> None:
     """The operator puts the registry into Deployments and Jobs; queue-proxy's image is configuration."""
 
