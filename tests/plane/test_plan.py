@@ -71,7 +71,10 @@ def test_plans_of_a_cluster_and_its_class_write_nothing(
     item = planned(sandbox, "-f", str(spec), code=1)["Cluster p"]
     assert item["verdict"] == "refused"
     assert any('cannot be decreased from "1.32.0" to "1.31.0"' in why for why in item["why"])
-    assert paths(item) == {"spec.topology.version": ("v1.32.0", "v1.31.0")}
+    assert paths(item) == {
+        "spec.topology.version": ("v1.32.0", "v1.31.0"),
+        "metadata.labels[capi-llm.dev/kubernetes]": ("1.32", "1.31"),
+    }
 
     # A template can not be changed; one with a new name can come, and the class may refer to it.
     changed = tmp_path / "changed.yaml"
