@@ -257,6 +257,19 @@ def test_knative_takes_the_pods_security_context(helm: Helm) -> None:
     assert set(service["spec"]["template"]["spec"]["securityContext"]) <= allowed
 
 
+def test_knative_gets_a_startup_probe_with_a_number(helm: Helm) -> None:
+    """It fills in the port of the other probes alone, and calls the container's port user-port
+    (https://github.com/knative/serving/blob/knative-v1.21.3/pkg/reconciler/revision/resources/deploy.go).
+    """
+    (service,) = (item for item in helm.template("ollama", {}) if item["kind"] == "Service")
+    (container,) = service["spec"]["template"]["spec"]["containers"]
+    assert container["startupProbe"]["httpGet"]["port"] == container["ports"][0]["containerPort"]
+    assert "port" not in container["readinessProbe"]["httpGet"]
+    deployed = helm.template("ollama", {"serving": "deployment"})
+    (pod,) = pods([item for item in deployed if item["kind"] == "Deployment"])
+    assert containers(pod)[0]["startupProbe"]["httpGet"]["port"] == "http"
+
+
 def test_copies_of_knatives_images_are_used_beside_every_pod_too(helm: Helm) -> None:
     """The operator puts the registry into Deployments and Jobs; queue-proxy's image is configuration."""
 

@@ -81,9 +81,8 @@ containers:
     startupProbe:
       httpGet:
         path: /api/version
-        {{- if not $knative }}
-        port: http
-        {{- end }}
+        # Knative fills in the port of the other two, and gives this one another name.
+        port: {{ $knative | ternary 11434 "http" }}
       periodSeconds: 2
       failureThreshold: 60
     livenessProbe:
