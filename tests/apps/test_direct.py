@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from small_bundles import config, make, release, server
 
 from audit import writes
@@ -15,9 +16,9 @@ from capi_llm.apps.direct import Direct
 from capi_llm.apps.engine import Target
 from capi_llm.apps.helm import Helm
 from capi_llm.errors import BadInput, Conflict, Refused
-from capi_llm.kube.resources import CONFIGMAPS, CRDS, NAMESPACES, SERVICES, Ref
+from capi_llm.kube.resources import CONFIGMAPS, CRDS, NAMESPACES, SERVICES, Ref, Resource
 from capi_llm.sandbox import executables
-from capi_llm.waiting import Waiter, ready, until
+from capi_llm.waiting import Status, Waiter, pending, ready, until
 from sandboxes import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -289,6 +290,35 @@ spec:
   versions:
   - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}
 """
+
+
+def test_rules_that_kubernetes_fills_in_are_left_to_it(
+    sandbox: Sandbox, engine: Direct, namespace: str, tmp_path: Path
+) -> None:
+    """Knative's operator has such a ClusterRole: a second apply was in conflict with its controller."""
+    name = f"{namespace}-whole"
+    labels = {f"{namespace}/part": "true"}
+    whole = {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": labels}]}, "rules": []}
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
+    made = {
+        "whole": yaml.safe_dump(role | {"metadata": {"name": name}} | whole),
+        "part": yaml.safe_dump(
+            role | {"metadata": {"name": f"{namespace}-part", "labels": labels}, "rules": rules}
+        ),
+    }
+    app = make(tmp_path, f"{namespace}-r", made, namespace=namespace)
+    engine.apply([release(app)])
+    roles = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False)
+
+    def filled() -> Status:
+        return ready() if sandbox.api.get(Ref(roles, name)).get("rules") == rules else pending("not yet")
+
+    until(filled, what="the rules that the controller collects", timeout=30)
+    before = log_size(sandbox)
+    engine.apply([release(app)])
+    assert since(sandbox, before) == []
+    engine.remove([app.name])
 
 
 def test_definitions_come_first_and_stay_behind(

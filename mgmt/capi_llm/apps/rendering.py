@@ -52,7 +52,7 @@ def objects(text: str, release: Release, namespaced: Namespaced) -> tuple[Object
         if name in seen:
             raise _bad(release, f"{' '.join(filter(None, name[1:]))} is there twice")
         seen.add(name)
-        result.append({**obj, "metadata": metadata})
+        result.append({**_without_what_is_filled_in(obj), "metadata": metadata})
     return tuple(result)
 
 
@@ -106,6 +106,15 @@ def _flat(document: Any) -> Iterable[Any]:
     ):
         return document["items"] or []
     return (document,)
+
+
+def _without_what_is_filled_in(obj: Object) -> Object:
+    """``obj`` without rules that a controller of Kubernetes owns: those of an aggregated ClusterRole, which
+    charts write as an empty list
+    (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#aggregated-clusterroles)."""
+    if obj.get("aggregationRule"):
+        return {key: value for key, value in obj.items() if key != "rules"}
+    return obj
 
 
 def _part_of_it(obj: Object) -> bool:
