@@ -44,7 +44,7 @@ def kubeadm(sandbox: Sandbox, namespace: str) -> Iterator[str]:
 
 def test_it_is_made_once_and_what_is_there_stays(sandbox: Sandbox, namespace: str, kubeadm: str) -> None:
     api = sandbox.api
-    assert kubelet_access.allow(api, kubeadm, namespace) == BINDING
+    assert kubelet_access.allow(api, kubeadm, namespace).startswith(f"{BINDING} made in the cluster")
     made = api.get(BINDING)
     assert (made["roleRef"]["kind"], made["roleRef"]["name"]) == ("ClusterRole", "system:kubelet-api-admin")
     (subject,) = made["subjects"]
@@ -62,11 +62,24 @@ def test_it_is_made_once_and_what_is_there_stays(sandbox: Sandbox, namespace: st
 
     log = sandbox.ctx.sandbox.audit_log
     before = log.stat().st_size
-    assert kubelet_access.allow(api, kubeadm, namespace) is None
+    assert kubelet_access.allow(api, kubeadm, namespace) == ""
     assert writes(log, after=before, agent="capi-llm/") == []
+
+
+def test_a_cluster_that_does_not_answer_here_is_no_reason_to_stop(
+    sandbox: Sandbox, namespace: str, kubeadm: str
+) -> None:
+    api = sandbox.api
+    secret = Ref(SECRETS, f"{kubeadm}-kubeconfig", namespace)
+    text = sandbox.kubeconfig.read_text().replace(api.server, "https://127.0.0.1:1")
+    api.merge_patch(secret, {"data": {"value": base64.b64encode(text.encode()).decode()}})
+    said = kubelet_access.allow(api, kubeadm, namespace)
+    assert "127.0.0.1:1: connection refused" in said
+    assert said.endswith(f"Newer kubeadm counts on {BINDING}: make sure that it is there.")
+    assert api.find(BINDING) is None
 
 
 def test_in_memory_machines_have_no_kubelets(sandbox: Sandbox, namespace: str) -> None:
     sandbox.cli("new-cluster", "dream", "-n", namespace, *IN_MEMORY, "--workers", "0", "--no-wait")
-    assert kubelet_access.allow(sandbox.api, "dream", namespace) is None
+    assert kubelet_access.allow(sandbox.api, "dream", namespace) == ""
     assert sandbox.api.find(BINDING) is None

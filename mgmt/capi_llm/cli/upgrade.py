@@ -77,8 +77,8 @@ def upgrade_cluster(
             if here.identity.kind == "kind":
                 have = spec_of(here.api().get(Ref(CLUSTERS, name, namespace)))
                 machine_images.ensure(replace(have, version=version), report=state.console.say)
-            if (made := kubelet_access.allow(here.api(), name, namespace, state.cancel)) is not None:
-                state.console.say(f"{made} made in the cluster: newer kubeadm counts on it.")
+            if said := kubelet_access.allow(here.api(), name, namespace, state.cancel):
+                state.console.say(said)
             if not upgrading.start(here.api(), planned):
                 state.console.say("It is under way already; nothing was changed.")
         if wait:

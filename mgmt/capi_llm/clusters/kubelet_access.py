@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from capi_llm.clusters import workload
 from capi_llm.contract import rollout
+from capi_llm.errors import Unavailable
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import CLUSTERS, KUBEADM_CONTROL_PLANES, Ref, Resource
 from capi_llm.waiting import Cancel
@@ -23,31 +24,33 @@ BINDINGS = Resource(
 NAME = "kubeadm:apiserver-kubelet-client"
 """As kubeadm calls it, so that a later one finds it."""
 
-_USER = "kube-apiserver-kubelet-client"
-_ROLE = "system:kubelet-api-admin"
+_BINDING = {
+    "metadata": {"name": NAME},
+    "roleRef": {"apiGroup": BINDINGS.group, "kind": "ClusterRole", "name": "system:kubelet-api-admin"},
+    "subjects": [
+        {"apiGroup": BINDINGS.group, "kind": "User", "name": "kube-apiserver-kubelet-client"},
+    ],
+}
 
 
-def allow(management: Api, name: str, namespace: str, cancel: Cancel | None = None) -> Ref | None:
-    """Make the binding on a workload cluster of kubeadm's where it is missing; returns it where it was.
+def allow(management: Api, name: str, namespace: str, cancel: Cancel | None = None) -> str:
+    """Make the binding on a workload cluster of kubeadm's where it is missing; returns what to say of it, if
+    anything.
 
-    In-memory machines have no kubelets. Raises NotFound, Unavailable.
+    In-memory machines have no kubelets. A cluster that does not answer here may answer to Cluster API, so
+    that is said and not raised. Raises NotFound.
     """
     control_planes = management.list(
         KUBEADM_CONTROL_PLANES, namespace, f"cluster.x-k8s.io/cluster-name={name}"
     )
     if not control_planes or rollout.in_memory(management.get(Ref(CLUSTERS, name, namespace))):
-        return None
+        return ""
     ref = Ref(BINDINGS, NAME)
-    with workload.connected(management, name, namespace, cancel=cancel) as api:
-        if api.find(ref) is not None:
-            return None
-        group = BINDINGS.group
-        api.create(
-            BINDINGS,
-            {
-                "metadata": {"name": NAME},
-                "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": _ROLE},
-                "subjects": [{"apiGroup": group, "kind": "User", "name": _USER}],
-            },
-        )
-    return ref
+    try:
+        with workload.connected(management, name, namespace, cancel=cancel) as api:
+            if api.find(ref) is not None:
+                return ""
+            api.create(BINDINGS, _BINDING)
+    except Unavailable as error:
+        return f"{error.brief}. Newer kubeadm counts on {ref}: make sure that it is there."
+    return f"{ref} made in the cluster: newer kubeadm counts on it."
