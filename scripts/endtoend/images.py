@@ -8,13 +8,14 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import yaml
 
 from capi_llm.tools.attempts import Progress
-from endtoend import archive, binaries, names, node, rootfs
+from endtoend import archive, binaries, knative, names, node, rootfs
 from endtoend.archive import Image, Layer
 
 # Not /bin: that is a link on Debian, and a layer with a folder of that name would take its place.
@@ -48,6 +49,8 @@ class Ready:
     kind: Path
     kubectl: Path
     runtime: Path
+    charts: Path
+    """A chart repository for Knative's operator; a folder that is not there, where it is not wanted."""
 
 
 class Maker:
@@ -83,8 +86,16 @@ class Maker:
         return Image(image_names, [self.layer(name, {path: executable})], [path], user=user)
 
 
-def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgrade: bool) -> Ready:
-    """Have every image; with those of the version that clusters are upgraded to if ``upgrade``."""
+def prepare(
+    cache: Path,
+    progress: Progress,
+    say: Callable[[str], None],
+    *,
+    upgrade: bool,
+    clones: Path | None = None,
+) -> Ready:
+    """Have every image; with those of the version that clusters are upgraded to if ``upgrade``, with
+    Knative from ``clones``."""
     maker = Maker(cache, progress, say)
     versions_ = [names.KUBERNETES, names.UPGRADE] if upgrade else [names.KUBERNETES]
     wanted = {name for name in binaries.CATALOGUE if upgrade or not name.endswith(names.UPGRADE)}
@@ -123,9 +134,33 @@ def prepare(cache: Path, progress: Progress, say: Callable[[str], None], *, upgr
     if upgrade:
         both = [item for version in versions_ for item in _in_both(maker, version, built, network)]
         archives.append(maker.save(IN_BOTH, both))
+    charts = cache / "no-charts"
+    if clones is not None:
+        serving = knative.build(clones, product["helm"], cache, say)
+        archives.append(
+            maker.save("knative", knative.images(serving, maker.single, partial(_on, maker, network)))
+        )
+        charts = serving.charts
     for folder in ("rootfs", "layers", "images"):
         archive.sweep(cache / folder, maker.used)
-    return Ready(archives, product["kind"], product["kubectl"], programs["runtime"])
+    return Ready(archives, product["kind"], product["kubectl"], programs["runtime"], charts)
+
+
+def _on(
+    maker: Maker,
+    below: Layer,
+    name: str,
+    executable: Path,
+    image_name: str,
+    *,
+    user: str = "",
+    files: Mapping[str, Path] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Image:
+    """An image of one executable, and ``files`` of its own, on a root file system."""
+    path = f"{_BIN}/{name}"
+    layer = maker.layer(name, {path: executable, **(files or {})})
+    return Image([image_name], [below, layer], [path], environment or {}, user)
 
 
 def module(source: binaries.Source, cache: Path) -> Path:

@@ -30,6 +30,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="`run`: some of its parts, with commas; see docs/e2e.md")
     parser.add_argument("--kills", type=int, default=10, help="`run`: how often the bootstrap is killed [10]")
     parser.add_argument("--seed", type=int, help="`run`: of the moments of kills")
+    parser.add_argument(
+        "--knative", type=Path, help="folder with clones of Knative's operator, serving and net-kourier"
+    )
     parser.add_argument("--record", action="store_true", help="`run`: write docs/results/e2e.json")
     own, command = _split(sys.argv[1:])
     options = parser.parse_args(own)
@@ -46,7 +49,7 @@ def main() -> int:
         return 3
     began = time.monotonic()
     cache = load().cache / "e2e"
-    ready = images.prepare(cache, _Shown(), say, upgrade=not options.without_upgrade)
+    ready = images.prepare(cache, _Shown(), say, upgrade=not options.without_upgrade, clones=options.knative)
     took = time.monotonic() - began
     say(f"everything that containers are made of is here, after {took:.0f} s")
     if options.what == "prepare":
@@ -60,7 +63,7 @@ def _inside(options: argparse.Namespace) -> int:
     about = json.loads(os.environ.pop(engine.INSIDE))
     ready = images.Ready(
         [Path(item) for item in about["archives"]],
-        *(Path(about[name]) for name in ("kind", "kubectl", "runtime")),
+        *(Path(about[name]) for name in ("kind", "kubectl", "runtime", "charts")),
     )
     timings = {"prepared": about["prepared"]}
     with engine.running(ready.runtime, ready.archives, timings) as docker:

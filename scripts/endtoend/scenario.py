@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from endtoend import breaking, journey, names
+from endtoend import breaking, journey, names, serving
 from endtoend.engine import Engine
 from endtoend.images import Ready
 from endtoend.run import Run
@@ -28,6 +28,7 @@ JOURNEY: dict[str, Callable[[Run], None]] = {
     "scale": journey.scale,
     "health-check": journey.health_check,
     "upgrade": journey.upgrade,
+    "knative": serving.knative_scales,
     "restart": journey.restart,
     "delete-cluster": journey.delete,
     "destroy": journey.destroy,
@@ -46,8 +47,9 @@ def run(
 ) -> int:
     """Run the parts of ``options``; prints a table on stderr and JSON on stdout. 1 if anything was wrong."""
     chosen = [name for name in options.only.split(",") if name] or list(PARTS)
-    if options.without_upgrade and "upgrade" in chosen:
-        chosen.remove("upgrade")
+    # Knative 1.21 wants the Kubernetes that clusters are upgraded to.
+    left_out = {"upgrade": options.without_upgrade, "knative": options.without_upgrade or not options.knative}
+    chosen = [name for name in chosen if not left_out.get(name)]
     began = time.monotonic()
     current = Run(docker, ready, say)
     report = partial(_report, docker, current, began, options.record)
