@@ -195,8 +195,8 @@ def test_a_lock_file_removed_by_its_holder_leaves_one_lock(tmp_path: Path) -> No
         with locks.hold(tmp_path, "demo", command="mine", wait=True):
             inside.append(1)
             most.append(len(inside))
-            locks.remove(tmp_path, "demo")
             inside.pop()
+            locks.remove(tmp_path, "demo")  # from here on the next may hold the new one
 
     with held(tmp_path, "demo") as process:
         takers = [threading.Thread(target=take) for _ in range(8)]

@@ -350,8 +350,14 @@ def test_deletion_that_hangs_says_who_holds_it(api: Counting, informers: Informe
         create.create(api, spec("held", namespace))
     with pytest.raises(CapiLlmError, match="is being deleted"):
         create.wait_ready(informers, "held", namespace, timeout=5)
+
+    def left(*kinds: str) -> Status:
+        found = delete.leftovers(api, "held", namespace)
+        return ready() if [item.ref.resource.kind for item in found] == list(kinds) else pending(str(found))
+
+    until(lambda: left("Cluster"), what="the end of all but the Cluster", timeout=60)
     api.merge_patch(ref, {"metadata": {"finalizers": []}})
-    assert delete.leftovers(api, "held", namespace) == []
+    until(left, what="the end of the Cluster", timeout=60)
 
 
 def test_what_cluster_api_lost_sight_of_is_let_go(
