@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from capi_llm.clusters.several import Member, Several
+from capi_llm.clusters.several import Member, Several, Work
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.clusters.tree import Objects
 from capi_llm.waiting import ready
@@ -31,11 +31,15 @@ class Looks(Several):
 @pytest.mark.parametrize("seen", ["ready", "starting"])
 def test_an_end_that_comes_while_it_looks_stays(scenario: Scenario, seen: str) -> None:
     several, handed = Looks(scenario), list[Member]()
-    assert not several._look(handed.append).ready
+
+    def begin(work: Work, member: Member) -> None:
+        handed.append(member)
+
+    assert not several._look(begin).ready
     several.seen = seen
-    assert not several._look(handed.append).ready
+    assert not several._look(begin).ready
     assert len(handed) == 1
     several.meanwhile = lambda member: several._end(member, ready())
-    assert several._look(handed.append).ready
+    assert several._look(begin).ready
     assert several.members[0].seconds > 0
     assert len(handed) == 1

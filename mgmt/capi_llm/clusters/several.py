@@ -60,6 +60,10 @@ class Member:
         return self.status.ready or self.status.failed
 
 
+Work = Callable[[Member], None]
+"""Something to do for one cluster, on a thread of its own."""
+
+
 def specs(one: ClusterSpec, count: int, where: str = "--count") -> tuple[ClusterSpec, ...]:
     """``one`` as NAME-1 to NAME-``count``. Raises BadInput for a number not from 1 to 100, or a long name."""
     if not 1 <= count <= MOST:
@@ -126,6 +130,7 @@ class Several:
         self._started = time.monotonic()
         self._newest: Object | None = None
         self._saving: set[str] = set()
+        self._folder = Path()
 
     def run(self, *, wait: bool, kubeconfigs: Path, timeout: float, waiter: Waiter | None = None) -> None:
         """Create those that are missing, compare the others, wait for all, and save their kubeconfigs.
@@ -150,18 +155,13 @@ class Several:
             self._catch_up()
             begun: list[Future[None]] = []
 
-            def begin(work: Callable[..., None], *arguments: object) -> None:
-                begun.append(pool.submit(work, *arguments))
+            def begin(work: Work, member: Member) -> None:
+                begun.append(pool.submit(work, member))
 
-            def finish(member: Member) -> None:
-                begin(self._save, member, kubeconfigs)
-
-            def answers(member: Member) -> None:
-                begin(self._answers, member)
-
+            self._folder = kubeconfigs
             bell = replace(waiter, wakeup=self._informers.wakeup, rest=_REST)
             with contextlib.suppress(TimedOut):
-                until(lambda: self._look(finish, answers), what="the clusters", timeout=timeout, waiter=bell)
+                until(lambda: self._look(begin), what="the clusters", timeout=timeout, waiter=bell)
             _results(begun)
             for member in self.members:
                 if not member.ended:
@@ -181,16 +181,16 @@ class Several:
             self._newest = _newer(self._newest, outcome.obj)
         self._tell()
 
-    def _look(self, finish: Callable[[Member], None], answers: Callable[[Member], None]) -> Status:
-        """One look at all that have not ended; those whose API server answers now are handed to ``answers``,
-        those that are ready now to ``finish``."""
+    def _look(self, begin: Callable[[Work, Member], None]) -> Status:
+        """One look at all that have not ended. What there is to do for one whose API server answers now, or
+        that is ready now, is handed to ``begin``."""
         waiting = {member.name: member for member in self.members if not member.ended}
         objects = self._objects(set(waiting))
         if self._on_answer is not None:
             up = {obj["metadata"]["name"] for obj in objects.clusters if control_plane_initialized(obj)}
             for name in sorted(up - self._answered):
                 self._answered.add(name)
-                answers(waiting[name])
+                begin(self._answers, waiting[name])
         for view in tree.overview(objects):
             member = waiting.pop(view.name)
             if member.name in self._saving:
@@ -209,7 +209,7 @@ class Several:
             elif view.status.ready:
                 member.status = pending("saving its kubeconfig")
                 self._saving.add(member.name)
-                finish(member)
+                begin(self._save, member)
             else:
                 member.status = view.status
         for member in waiting.values():
@@ -229,10 +229,10 @@ class Several:
             self._fail(member, error)
             self._informers.wakeup.ring()
 
-    def _save(self, member: Member, folder: Path) -> None:
+    def _save(self, member: Member) -> None:
         try:
             text = kubeconfig.fetch(self._informers.api, member.name, self._namespace)
-            member.kubeconfig = kubeconfig.save(text, member.name, self._namespace, folder)
+            member.kubeconfig = kubeconfig.save(text, member.name, self._namespace, self._folder)
         except CapiLlmError as error:
             self._fail(member, error)
         else:
