@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from capi_llm.containers import facts
 from capi_llm.kube.resources import CRDS, Ref
 from capi_llm.settings import Settings
 from sandboxes import Sandbox
@@ -154,6 +155,19 @@ def test_nothing_that_hangs_holds_it_up(settings: Settings, tmp_path: Path) -> N
     assert found["kind"]["checks"]["helm"]["state"] == "warning"
     assert "timed out" in found["existing"]["checks"]["server"]["message"]
     assert left(programs) == []
+
+
+def test_a_docker_that_is_slow_is_waited_for_by_what_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "docker"
+    program.write_text('#!/bin/sh\nsleep 0.5\necho \'{"ServerVersion": "28.0.0"}\'\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert facts.gather(dict(os.environ)).answers
+    hurried = facts.gather(dict(os.environ), seconds=0.1)
+    assert "did not end within" in hurried.why
+    assert not hurried.answers
 
 
 def test_a_docker_daemon_that_never_answers(settings: Settings, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 (https://github.com/kubernetes-sigs/kind/blob/v0.30.0/pkg/cluster/internal/providers/docker/constants.go)."""
 
 ASK_SECONDS = 15.0
-"""Longest wait for an answer that is a look only."""
+"""Longest wait for an answer that is a look only: on a disk at work, one that takes 5 s is no rarity."""
 
 ACT_SECONDS = 120.0
 _AWAY = ("cannot connect to the docker daemon", "is the docker daemon running", "error during connect")
@@ -52,16 +52,27 @@ class Container:
 class Docker:
     """One daemon. Every call raises Unavailable where it does not answer."""
 
-    def __init__(self, program: Path, env: Mapping[str, str], cancel: Cancel | None = None) -> None:
+    def __init__(
+        self,
+        program: Path,
+        env: Mapping[str, str],
+        cancel: Cancel | None = None,
+        *,
+        ask_seconds: float = ASK_SECONDS,
+    ) -> None:
         self.program = program
         self.env = dict(env)
         self._cancel = cancel
+        self._ask_seconds = ask_seconds
 
     @classmethod
-    def here(cls, env: Mapping[str, str], cancel: Cancel | None = None) -> Docker | None:
-        """That of PATH, or None. ``env`` is the environment that it runs with."""
+    def here(
+        cls, env: Mapping[str, str], cancel: Cancel | None = None, *, ask_seconds: float = ASK_SECONDS
+    ) -> Docker | None:
+        """That of PATH, or None. ``env`` is the environment that it runs with; ``ask_seconds`` the longest
+        wait for an answer that is a look only."""
         program = shell.which("docker")
-        return cls(program, env, cancel) if program else None
+        return cls(program, env, cancel, ask_seconds=ask_seconds) if program else None
 
     @classmethod
     def require(cls, env: Mapping[str, str], cancel: Cancel | None = None) -> Docker:
@@ -77,14 +88,14 @@ class Docker:
     def version(self) -> str:
         """The daemon's version; "" where none answers."""
         try:
-            return self.run("version", "--format", "{{.Server.Version}}", timeout=4.0).strip()
+            return self.run("version", "--format", "{{.Server.Version}}").strip()
         except CapiLlmError:
             return ""
 
     def run(
         self,
         *words: str | Path,
-        timeout: float = ASK_SECONDS,
+        timeout: float | None = None,
         stdin: str = "",
         on_line: Callable[[str], None] | None = None,
     ) -> str:
@@ -93,7 +104,7 @@ class Docker:
             return shell.run(
                 [self.program, *words],
                 env=self.env,
-                timeout=timeout,
+                timeout=self._ask_seconds if timeout is None else timeout,
                 stdin=stdin,
                 cancel=self._cancel,
                 on_line=on_line,
@@ -172,7 +183,7 @@ class Docker:
         if names:
             self.run("rm", "--force", "--volumes", *names, timeout=ACT_SECONDS)
 
-    def inside(self, container: str, *words: str, timeout: float = ASK_SECONDS, stdin: str = "") -> str:
+    def inside(self, container: str, *words: str, timeout: float | None = None, stdin: str = "") -> str:
         """What a command prints in a container."""
         interactive = ["-i"] if stdin else []
         return self.run("exec", *interactive, container, *words, timeout=timeout, stdin=stdin)

@@ -15,7 +15,7 @@ from typing import Any
 
 from capi_llm import versions
 from capi_llm.checks import GIB, Check, missing, ok, size, warning
-from capi_llm.containers.docker import CLUSTER_LABEL, Docker
+from capi_llm.containers.docker import ASK_SECONDS, CLUSTER_LABEL, Docker
 from capi_llm.errors import CapiLlmError, TimedOut
 
 SOCKET = "/var/run/docker.sock"
@@ -47,9 +47,6 @@ _LEAST_DISK = 4 * GIB
 _DISK = 20 * GIB
 """An estimate: node and provider images, Rancher's charts and images, and one workload cluster."""
 
-PROBE_SECONDS = 4.0
-"""Longest wait for one answer."""
-
 _INSTALL = "install Docker Engine: https://docs.docker.com/engine/install"
 
 
@@ -79,15 +76,15 @@ class Facts:
         return bool(self.info)
 
 
-def gather(env: Mapping[str, str]) -> Facts:
-    """``env`` is the environment that ``docker`` runs with."""
-    docker = Docker.here(env)
+def gather(env: Mapping[str, str], *, seconds: float = ASK_SECONDS) -> Facts:
+    """``env`` is the environment that ``docker`` runs with; ``seconds`` the longest wait for one answer."""
+    docker = Docker.here(env, ask_seconds=seconds)
     if docker is None:
         return Facts("", why="it is not on PATH")
     program, host = str(docker.program), env.get("DOCKER_HOST", "")
     info: dict[str, Any] = {}
     try:
-        info = json.loads(_ask(docker, "info", "--format", "{{json .}}"))
+        info = json.loads(docker.run("info", "--format", "{{json .}}"))
         problems = info.get("ServerErrors") or []
         why = str(problems[0]) if problems else "" if info.get("ServerVersion") else "it names no version"
     except TimedOut as error:
@@ -130,7 +127,7 @@ def _socket_path(docker: Docker, info: Mapping[str, Any]) -> str:
     host = docker.env.get("DOCKER_HOST", "")
     if not host:
         try:
-            host = _ask(docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
+            host = docker.run("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
         except CapiLlmError:
             host = f"unix://{SOCKET}"
     scheme, _, path = host.partition("://")
@@ -139,7 +136,7 @@ def _socket_path(docker: Docker, info: Mapping[str, Any]) -> str:
 
 def _api(docker: Docker) -> tuple[str, str]:
     try:
-        text = _ask(docker, "version", "--format", "{{.Server.MinAPIVersion}} {{.Server.APIVersion}}")
+        text = docker.run("version", "--format", "{{.Server.MinAPIVersion}} {{.Server.APIVersion}}")
         oldest, newest = text.split()
     except (CapiLlmError, ValueError):
         return "", ""
@@ -295,13 +292,9 @@ def _free(root: str) -> int:
         return -1
 
 
-def _ask(docker: Docker, *words: str) -> str:
-    return docker.run(*words, timeout=PROBE_SECONDS)
-
-
 def _lines(docker: Docker, *words: str) -> tuple[str, ...]:
     try:
-        return tuple(sorted({line for line in _ask(docker, *words).splitlines() if line}))
+        return tuple(sorted({line for line in docker.run(*words).splitlines() if line}))
     except CapiLlmError:
         return ()
 

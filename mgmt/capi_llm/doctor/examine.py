@@ -21,7 +21,7 @@ from capi_llm.doctor import (
     programs,
     proxies,
 )
-from capi_llm.doctor.probing import ALL_SECONDS, Look, side_by_side
+from capi_llm.doctor.probing import ALL_SECONDS, PROBE_SECONDS, Look, side_by_side
 from capi_llm.errors import CapiLlmError, NotFound
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings, command_environment, everything
@@ -91,7 +91,7 @@ def examine(
         }
     if "kind" in kinds:
         jobs |= {
-            "docker": lambda: facts.gather(env),
+            "docker": lambda: facts.gather(env, seconds=PROBE_SECONDS),
             "programs": lambda: programs.gather(env, _cached(settings)),
             "host": lambda: host.gather({key for key, value in everything().items() if value}),
         }
