@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chart_repository import Repository, publish, served
+from chart_repository import publish, served
 from small_bundles import release
 
 from capi_llm.apps import fleetfile
@@ -16,6 +16,7 @@ from capi_llm.apps.helm import Facts, Helm
 from capi_llm.errors import BadInput, CapiLlmError
 from capi_llm.sandbox import executables
 from capi_llm.settings import Settings
+from file_server import FileServer
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,13 @@ def program() -> Path:
 
 
 @pytest.fixture
-def repository(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+def repository(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     with served(tmp_path / "repository", monkeypatch) as found:
         publish(program, found, tmp_path, a="1")
         yield found
 
 
-def bundle(folder: Path, repository: Repository, version: str = "0.1.0", *, schema: object = None) -> Bundle:
+def bundle(folder: Path, repository: FileServer, version: str = "0.1.0", *, schema: object = None) -> Bundle:
     folder.mkdir(exist_ok=True)
     helm = {"chart": "theirs", "repo": repository.url, "version": version}
     (folder / "fleet.yaml").write_text(json.dumps({"name": "theirs", "helm": helm}))
@@ -39,7 +40,7 @@ def bundle(folder: Path, repository: Repository, version: str = "0.1.0", *, sche
     return fleetfile.read(folder)
 
 
-def test_pulled_once_and_known_by_its_bytes(program: Path, repository: Repository, tmp_path: Path) -> None:
+def test_pulled_once_and_known_by_its_bytes(program: Path, repository: FileServer, tmp_path: Path) -> None:
     helm, own = Helm(program, tmp_path / "cache"), bundle(tmp_path / "theirs", repository)
     assert "name: theirs" in helm.template(release(own), Facts())
     asked = len(repository.asked)
@@ -61,7 +62,7 @@ def test_pulled_once_and_known_by_its_bytes(program: Path, repository: Repositor
         helm.template(release(own), Facts())
 
 
-def test_what_can_not_be_had(program: Path, repository: Repository, tmp_path: Path) -> None:
+def test_what_can_not_be_had(program: Path, repository: FileServer, tmp_path: Path) -> None:
     with pytest.raises(CapiLlmError, match=r"is not in the cache.*the network is not to be used"):
         Helm(program, tmp_path / "cache", offline=True).template(
             release(bundle(tmp_path / "a", repository)), Facts()
@@ -73,7 +74,7 @@ def test_what_can_not_be_had(program: Path, repository: Repository, tmp_path: Pa
 
 
 def test_its_values_are_checked_by_the_schema_of_the_bundle(
-    program: Path, repository: Repository, tmp_path: Path
+    program: Path, repository: FileServer, tmp_path: Path
 ) -> None:
     schema = {"type": "object", "additionalProperties": False, "properties": {"n": {"type": "integer"}}}
     own = bundle(tmp_path / "theirs", repository, schema=schema)

@@ -6,40 +6,27 @@ the real ones, and nothing else: images are never run, as KWOK only says that th
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from file_server import FileServer
+
 IMAGE = "registry.example/{name}:{version}"
 
 
-class Repository:
+class Repository(FileServer):
     """A chart repository at ``http://127.0.0.1``, of the files in ``folder``; counts what is asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.asked: list[str] = []
+        super().__init__(folder)
         self._entries: dict[str, list[dict[str, Any]]] = {}
-        asked = self.asked
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def __init__(self, *arguments: object) -> None:
-                super().__init__(*arguments, directory=str(folder))  # type: ignore[arg-type]
-
-            def log_message(self, format: str, *arguments: object) -> None:
-                asked.append(self.path)
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def publish(
         self,
@@ -76,10 +63,6 @@ class Repository:
         self._entries.setdefault(name, []).append(head | {"urls": [archive]})
         index = {"apiVersion": "v1", "entries": self._entries, "generated": "2026-01-01T00:00:00Z"}
         (self.folder / "index.yaml").write_text(yaml.safe_dump(index))
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def deployment(name: str, image: str, *, namespace: str = "", labels: str = "", more: str = "") -> str:
