@@ -94,6 +94,7 @@ def _change(
     namespace: str,
 ) -> int:
     from capi_llm.errors import BadInput
+    from capi_llm.forward import origins
     from capi_llm.models import editing, routes, split
 
     if state.settings.models is None:
@@ -108,8 +109,7 @@ def _change(
     fresh = routes.routed(model, weights_of(model))
     gains = [item for item, weight in fresh.weights.items() if weight]
     # As port-forward names it, and as apps does.
-    before, slash, cluster = cluster.rpartition("/")
-    namespace = before if slash else namespace
+    namespace, cluster = origins.place_of(cluster, namespace)
     where = f"{namespace}/{cluster}" if cluster else ""
     if cluster or url:
         with _gateway(state, where, url) as opened:

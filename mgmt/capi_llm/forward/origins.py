@@ -96,10 +96,16 @@ def words_of(label: str) -> list[str]:
     return [label.replace(".", "/", 1)] if label else []
 
 
+def place_of(word: str, default: str = "default") -> tuple[str, str]:
+    """Namespace and name of the cluster that ``word``, ``[NAMESPACE/]NAME``, names."""
+    namespace, slash, name = word.rpartition("/")
+    return (namespace if slash else default), name
+
+
 def label_of(word: str) -> str:
     """What the cluster that ``word`` names is called."""
-    namespace, slash, name = word.rpartition("/")
-    return kubeconfigs.label(name, namespace if slash else "default")
+    namespace, name = place_of(word)
+    return kubeconfigs.label(name, namespace)
 
 
 def _beside(word: str) -> bool:
@@ -111,8 +117,7 @@ def _beside(word: str) -> bool:
 def _cluster(here: Plane, named: str) -> tuple[str, str]:
     """Namespace and name of the cluster: the one that was named, or the only one there is."""
     if named:
-        namespace, slash, name = named.rpartition("/")
-        return (namespace, name) if slash else ("default", named)
+        return place_of(named)
     known = [(item["metadata"]["namespace"], item["metadata"]["name"]) for item in here.api().list(CLUSTERS)]
     if len(known) == 1:
         return known[0]
