@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from capi_llm import versions
 from capi_llm.containers import images
-from capi_llm.containers.docker import Docker
 from capi_llm.errors import CommandFailed
-from capi_llm.settings import Settings, command_environment
+from capi_llm.settings import Settings
 from capi_llm.steps import budgets
 from capi_llm.steps.choices import Choices
 from capi_llm.steps.context import Context
 from capi_llm.steps.engine import Step
-from capi_llm.steps.kind_cluster import node_name
+from capi_llm.steps.kind_cluster import docker, node_name
 from capi_llm.waiting import Status, pending, ready
 
 
@@ -23,11 +22,6 @@ def images_of(choices: Choices, settings: Settings) -> tuple[str, ...]:
     """The images of everything that the plane's recipe installs, and those that the user adds."""
     own = () if choices.rancher else tuple(versions.CLUSTER_API_IMAGES.values())
     return tuple(dict.fromkeys((*own, *settings.images)))
-
-
-def docker_of(ctx: Context) -> Docker:
-    """Docker's command line, stopped with the run."""
-    return Docker.require(command_environment(), ctx.cancel)
 
 
 class _Pulled(Step):
@@ -40,16 +34,16 @@ class _Pulled(Step):
 
     def probe(self, ctx: Context) -> Status:
         wanted = self.wanted(ctx)
-        absent = images.absent(docker_of(ctx), wanted)
+        absent = images.absent(docker(ctx), wanted)
         if absent:
             return pending(f"to be pulled: {', '.join(absent)}")
         return ready(f"{len(wanted)} on this machine" if wanted else "in use")
 
     def apply(self, ctx: Context) -> None:
-        docker = docker_of(ctx)
-        for name in images.absent(docker, self.wanted(ctx)):
+        here = docker(ctx)
+        for name in images.absent(here, self.wanted(ctx)):
             ctx.report.progress(self.name, f"pulling {name}")
-            images.pull(docker, name, lambda line: ctx.report.progress(self.name, line[:160]))
+            images.pull(here, name, lambda line: ctx.report.progress(self.name, line[:160]))
 
 
 class NodeImage(_Pulled):
@@ -58,7 +52,7 @@ class NodeImage(_Pulled):
     name = "node-image"
 
     def wanted(self, ctx: Context) -> tuple[str, ...]:
-        there = docker_of(ctx).find(node_name(ctx.identity)) is not None
+        there = docker(ctx).find(node_name(ctx.identity)) is not None
         return () if there else (Choices.of(ctx.identity).node_image,)
 
 
@@ -71,7 +65,7 @@ class Images(_Pulled):
         self._upgrade = upgrade
 
     def wanted(self, ctx: Context) -> tuple[str, ...]:
-        node = docker_of(ctx).find(node_name(ctx.identity))
+        node = docker(ctx).find(node_name(ctx.identity))
         if node is None or not node.running:
             return images_of(Choices.of(ctx.identity), ctx.settings)
         return _absent_in_node(ctx, upgrade=self._upgrade)
@@ -95,14 +89,14 @@ class LoadedImages(Step):
         absent = _absent_in_node(ctx, upgrade=self._upgrade)
         if absent:
             ctx.report.progress(self.name, f"loading {len(absent)} images")
-            images.load(docker_of(ctx), node_name(ctx.identity), absent)
+            images.load(docker(ctx), node_name(ctx.identity), absent)
 
 
 def _absent_in_node(ctx: Context, *, upgrade: bool) -> tuple[str, ...]:
     """The images that the node lacks. Without ``upgrade``, not those of a manager of which it has another
     version: that is the one that runs."""
     try:
-        there = images.in_node(docker_of(ctx), node_name(ctx.identity))
+        there = images.in_node(docker(ctx), node_name(ctx.identity))
     except CommandFailed:
         there = set()  # a node that is just being made
     pinned = set() if upgrade else set(versions.CLUSTER_API_IMAGES.values())

@@ -92,6 +92,7 @@ class KindCluster(Step):
 
 
 def docker(ctx: Context) -> Docker:
+    """Docker's command line, stopped with the run."""
     return Docker.require(command_environment(), ctx.cancel)
 
 
