@@ -103,8 +103,7 @@ def new_cluster(
 
     settings = state.settings
     kind = plane.kind_of(settings, state.plane)
-    names = None if apps is None else tuple(filter(None, apps.split(",")))
-    new_apps.check(settings, names)
+    names = new_apps.named(settings, apps)
     folder = classes.load_dir(class_dir) if class_dir else None
     wanted = spec.merge(
         specfile.load(file) if file else None,

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from capi_llm.waiting import Status
 
 
+def named(settings: Settings, option: str | None) -> tuple[str, ...] | None:
+    """The apps of ``--apps``, None where it was not given; refuses one that there is not, there or in the
+    settings."""
+    names = None if option is None else tuple(filter(None, option.split(",")))
+    check(settings, names)
+    return names
+
+
 def check(settings: Settings, names: tuple[str, ...] | None) -> None:
     """Refuse an app that there is not, before a cluster is made."""
     from capi_llm.apps import catalogue
@@ -57,7 +65,6 @@ def check_kubernetes(settings: Settings, kind: str, spec: ClusterSpec, names: tu
 def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeout: float) -> None:
     """Bring what is the network of a new cluster, as soon as its API server answers: without it no node is
     ever ready. Whatever apps are wanted; not where the cluster brings its own."""
-    from capi_llm.cli.app_delivery import deliver
     from capi_llm.cli.wait import wait_for
     from capi_llm.contract import capi
     from capi_llm.waiting import pending, ready
@@ -71,6 +78,12 @@ def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeo
         return ready() if up else pending(view.status.message or "its first API server is being made")
 
     wait_for(state, here, name, namespace, timeout, verdict=initialized)
+    _deliver_network(state, here, name, namespace, timeout)
+
+
+def _deliver_network(state: State, here: Plane, name: str, namespace: str, timeout: float) -> None:
+    from capi_llm.cli.app_delivery import deliver
+
     with _opened(state, here, name, namespace) as apps:
         deliver(state, apps, apps.network(), force=False, wait=False, timeout=timeout)
 
@@ -93,7 +106,6 @@ def network_of_several(
     """
     from copy import copy
 
-    from capi_llm.cli.app_delivery import deliver
     from capi_llm.cli.console import Console
     from capi_llm.clusters import topology
 
@@ -104,8 +116,7 @@ def network_of_several(
     silent.console = Console(quiet=True)
 
     def bring(name: str) -> None:
-        with _opened(silent, here, name, first.namespace) as apps:
-            deliver(silent, apps, apps.network(), force=False, wait=False, timeout=timeout)
+        _deliver_network(silent, here, name, first.namespace, timeout)
 
     return bring
 

@@ -74,8 +74,7 @@ def plan(
     from capi_llm.errors import BadInput
 
     said = spec.from_flags(**flags)
-    named = None if apps is None else tuple(filter(None, apps.split(",")))
-    new_apps.check(state.settings, named)
+    named = new_apps.named(state.settings, apps)
     folder = classes.load_dir(class_dir) if class_dir else None
     sources = [planning.load(path) for path in files]
     objects = [*(folder.objects if folder else ()), *(obj for source in sources for obj in source.objects)]

@@ -11,7 +11,7 @@ KubeadmControlPlane does not reach etcd.
 
 from __future__ import annotations
 
-from capi_llm.clusters import workload
+from capi_llm.clusters import tree, workload
 from capi_llm.contract import rollout
 from capi_llm.errors import Unavailable
 from capi_llm.kube.client import Api
@@ -40,9 +40,7 @@ def allow(management: Api, name: str, namespace: str, cancel: Cancel | None = No
     In-memory machines have no kubelets. A cluster that does not answer here may answer to Cluster API, so
     that is said and not raised. Raises NotFound.
     """
-    control_planes = management.list(
-        KUBEADM_CONTROL_PLANES, namespace, f"cluster.x-k8s.io/cluster-name={name}"
-    )
+    control_planes = management.list(KUBEADM_CONTROL_PLANES, namespace, f"{tree.CLUSTER_NAME}={name}")
     if not control_planes or rollout.in_memory(management.get(Ref(CLUSTERS, name, namespace))):
         return ""
     ref = Ref(BINDINGS, NAME)

@@ -140,6 +140,8 @@ class Transport:
         def once() -> Answer:
             return self._once(method, path, query, body, content_type, timeout, what, on, accept)
 
+        if limit <= 0:
+            return once()
         late = tenacity.stop_before_delay(limit)
 
         def over(state: tenacity.RetryCallState) -> bool:
@@ -148,8 +150,6 @@ class Transport:
             hung = state.attempt_number == 1 and (state.seconds_since_start or 0) >= timeout
             return late(state) and not hung
 
-        if limit <= 0:
-            return once()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(worth_it),
             stop=over,
