@@ -129,6 +129,7 @@ class Several:
         self._locks: dict[str, contextlib.ExitStack] = {}
         self._started = time.monotonic()
         self._newest: Object | None = None
+        self._answering: set[str] = set()
         self._saving: set[str] = set()
         self._folder = Path()
 
@@ -190,11 +191,12 @@ class Several:
             up = {obj["metadata"]["name"] for obj in objects.clusters if control_plane_initialized(obj)}
             for name in sorted(up - self._answered):
                 self._answered.add(name)
+                self._answering.add(name)
                 begin(self._answers, waiting[name])
         for view in tree.overview(objects):
             member = waiting.pop(view.name)
-            if member.name in self._saving:
-                continue  # its end is the saving's to say, which may come while this looks
+            if member.name in self._busy:
+                continue  # its end is that work's to say, which may come while this looks
             if view.phase == "Deleting":
                 self._fail(
                     member, CapiLlmError(f"cluster {view.name!r} is being deleted", why=view.status.cause)
@@ -213,7 +215,7 @@ class Several:
             else:
                 member.status = view.status
         for member in waiting.values():
-            if member.name not in self._saving:
+            if member.name not in self._busy:
                 self._fail(member, CapiLlmError(f"cluster {member.name!r} does not exist any more"))
         self._tell()
         left = [member for member in self.members if not member.ended]
@@ -221,13 +223,20 @@ class Several:
             return ready()
         return pending(f"{len(self.members) - len(left)} of {len(self.members)} are ready")
 
+    @property
+    def _busy(self) -> set[str]:
+        """The clusters that something is being done for, or has ended for good."""
+        return self._answering | self._saving
+
     def _answers(self, member: Member) -> None:
         assert self._on_answer is not None
         try:
             self._on_answer(member.name)
         except CapiLlmError as error:
             self._fail(member, error)
-            self._informers.wakeup.ring()
+        else:
+            self._answering.discard(member.name)
+        self._informers.wakeup.ring()
 
     def _save(self, member: Member) -> None:
         try:
