@@ -14,7 +14,7 @@ import shlex
 import socket
 import sys
 import xmlrpc.client
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -42,7 +42,7 @@ _LOG_BYTES = 10 * 1024 * 1024
 _ANSWER_SECONDS = 20.0
 """Longest wait for an answer; stopping a part takes longest."""
 
-_ALREADY_STARTED, _NOT_RUNNING = 60, 70  # supervisor.xmlrpc.Faults
+_SPAWN_ERROR, _ALREADY_STARTED, _NOT_RUNNING = 50, 60, 70  # supervisor.xmlrpc.Faults
 
 
 class Supervisor:
@@ -102,14 +102,15 @@ class Supervisor:
         return str(info.get("spawnerr") or info.get("description") or info["statename"])
 
     def start_part(self, name: str) -> None:
-        """Start ``name``; nothing happens if it runs already. One that keeps ending is tried at once."""
+        """Start ``name``; nothing happens if it runs already. One that keeps ending is tried at once, and
+        again by the supervisor: that it has ended is :meth:`states`'s to say, however soon that was."""
         if self._call("getProcessInfo", name)["statename"] == "BACKOFF":
             self.stop_part(name)  # the supervisor's own pauses grow without end
-        self._call("startProcess", name, False, tolerate=_ALREADY_STARTED)
+        self._call("startProcess", name, False, tolerate=(_ALREADY_STARTED, _SPAWN_ERROR))
 
     def stop_part(self, name: str) -> None:
         """Stop ``name``; nothing happens if it does not run."""
-        self._call("stopProcess", name, True, tolerate=_NOT_RUNNING)
+        self._call("stopProcess", name, True, tolerate=(_NOT_RUNNING,))
 
     def _reload(self) -> None:
         ((added, changed, removed),) = self._call("reloadConfig")
@@ -119,13 +120,13 @@ class Supervisor:
         for name in changed + added:
             self._call("addProcessGroup", name)
 
-    def _call(self, method: str, *args: Any, tolerate: int = 0) -> Any:
+    def _call(self, method: str, *args: Any, tolerate: Collection[int] = ()) -> Any:
         transport = _Transport(self._layout.socket)
         try:
             with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
                 return getattr(proxy.supervisor, method)(*args)
         except xmlrpc.client.Fault as fault:
-            if fault.faultCode == tolerate:
+            if fault.faultCode in tolerate:
                 return None
             raise CapiLlmError(
                 f"the supervisor refused {method}", on=" ".join(map(str, args)), why=fault.faultString
