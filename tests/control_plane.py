@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime
 import gc
@@ -11,7 +12,7 @@ import json
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -186,13 +187,26 @@ class ControlPlane:
 
     def compact(self, revision: int) -> None:
         """Forget everything in etcd before ``revision``, so that older resourceVersions are gone."""
+        self._ask_etcd("/v3/kv/compaction", {"revision": str(revision), "physical": True})
+
+    def rewrite(self, key: str, change: Callable[[Object], None]) -> None:
+        """Have ``change`` edit what etcd has under ``key``, as JSON, behind the API server's back."""
+        encoded = base64.b64encode(key.encode()).decode()
+        (found,) = self._ask_etcd("/v3/kv/range", {"key": encoded})["kvs"]
+        obj = json.loads(base64.b64decode(found["value"]))
+        change(obj)
+        value = base64.b64encode(json.dumps(obj).encode()).decode()
+        self._ask_etcd("/v3/kv/put", {"key": encoded, "value": value})
+
+    def _ask_etcd(self, path: str, body: Object) -> Object:
         connection = http.client.HTTPConnection("127.0.0.1", self._etcd_port, timeout=10)
-        body = json.dumps({"revision": str(revision), "physical": True})
-        connection.request("POST", "/v3/kv/compaction", body)
-        answer = connection.getresponse()
-        assert answer.status == 200, answer.read()
-        answer.read()
-        connection.close()
+        with contextlib.closing(connection):
+            connection.request("POST", path, json.dumps(body))
+            answer = connection.getresponse()
+            text = answer.read()
+        assert answer.status == 200, text
+        found: Object = json.loads(text)
+        return found
 
     def audit(self) -> list[Object]:
         """Every request of capi-llm so far, as audit events. One is logged before it is worked on."""

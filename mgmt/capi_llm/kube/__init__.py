@@ -11,6 +11,7 @@ It is synchronous, with threads, and works on plain JSON. From the ground up::
     discovery    apiVersion and kind -> resource
     owned        whether an object plainly is as an apply would leave it
     difference   what an apply would change, by the server's dry run
+    definitions  new kinds, until the API server serves them
     apply        server-side apply that writes only what differs
     record       what an apply has left, so that a look needs no dry run
     store        what an informer remembers

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from capi_llm import waiting
-from capi_llm.contract.conditions import conditions, deleting, finalizers
+from capi_llm.contract.conditions import deleting, finalizers
 from capi_llm.errors import ApiError, BadInput, CapiLlmError, Interrupted, NotFound
+from capi_llm.kube import definitions
 from capi_llm.kube.client import Api
 from capi_llm.kube.difference import changed_paths
 from capi_llm.kube.discovery import Discovery
@@ -88,7 +89,8 @@ def apply(
         _raise_failures([result for result in results if isinstance(result, CapiLlmError)], len(wanted))
         done |= {index: item for index, item in zip(stage, results, strict=True) if isinstance(item, Applied)}
         if stage is first and not dry_run:
-            run.wait_established([done[index].ref for index in first if done[index].ref.resource == CRDS])
+            crds = [done[index].ref for index in first if done[index].ref.resource == CRDS]
+            definitions.wait_established(api, crds, timeout=timeout, cancel=cancel)
     return [done[index] for index in range(len(wanted))]
 
 
@@ -171,22 +173,6 @@ class _Run:
             ref, body, manager=self._how.manager, force=self._how.force, dry_run=dry_run
         )
 
-    def wait_established(self, crds: Sequence[Ref]) -> None:
-        """Wait until the API server serves the kinds of ``crds``."""
-        waiting_for = list(crds)
-
-        def probe() -> waiting.Status:
-            while waiting_for:
-                status = _established(self._api.get(waiting_for[-1]))
-                if not status.ready:
-                    return status
-                waiting_for.pop()
-            return waiting.ready()
-
-        if crds:
-            waiter = waiting.Waiter(interval=0.1, cancel=self._cancel)
-            waiting.until(probe, what="a CustomResourceDefinition", timeout=self._how.timeout, waiter=waiter)
-
     def _resource_for(self, obj: Object) -> Resource:
         spec = self._coming.get((obj["apiVersion"], obj["kind"]))
         if spec is None:
@@ -261,15 +247,6 @@ def _body(obj: Object, resource: Resource) -> Object:
     if not resource.namespaced:
         metadata.pop("namespace", None)
     return obj | {"metadata": metadata}
-
-
-def _established(crd: Object) -> waiting.Status:
-    name, found = crd["metadata"]["name"], conditions(crd)
-    if "NamesAccepted" in found and found["NamesAccepted"].false:
-        return waiting.failed(f"{name}: {found['NamesAccepted'].message}")
-    if "Established" in found and found["Established"].true:
-        return waiting.ready()
-    return waiting.pending(f"{name} is not established yet")
 
 
 def _side_by_side(
