@@ -11,12 +11,20 @@ if TYPE_CHECKING:
     from capi_llm.steps.context import Plane
 
 
+def has_imports(here: Plane) -> bool:
+    """Whether clusters of the plane are had by Rancher or by Fleet too."""
+    from capi_llm.steps.choices import Choices
+
+    choices = Choices.of(here.identity)
+    return here.identity.kind != "sandbox" and bool(choices.rancher or choices.delivery == "fleet")
+
+
 def wait_for_import(state: State, here: Plane, name: str, namespace: str, timeout: float) -> None:
     """Have the cluster registered and wait until Rancher and Fleet have it; nothing on other planes.
 
     Raises TimedOut and CapiLlmError, naming what is stuck and what to do.
     """
-    if here.identity.kind == "sandbox":
+    if not has_imports(here):
         return
     from capi_llm.apps import imported
     from capi_llm.apps.fleet import registration
@@ -29,13 +37,11 @@ def wait_for_import(state: State, here: Plane, name: str, namespace: str, timeou
     from capi_llm.steps.imports import imported_namespace
     from capi_llm.waiting import Status, Waiter, failed, ready, until
 
-    api, choices = here.api(), Choices.of(here.identity)
-    if choices.rancher:
+    api = here.api()
+    if Choices.of(here.identity).rancher:
         apply(api, [imported_namespace(namespace)])
-    elif choices.delivery == "fleet":
-        registration.register(api, name, namespace)
     else:
-        return
+        registration.register(api, name, namespace)
     with state.console.drawing() as drawing, contextlib.closing(Informers(api)) as informers:
 
         def probe() -> Status:

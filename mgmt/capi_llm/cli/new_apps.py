@@ -165,33 +165,38 @@ def bring(
         state.console.say(f"{where} has no apps: {error.why}.")
 
 
-def bring_all(
+def follow_all(
     state: State,
+    here: Plane,
     namespace: str,
     clusters: Sequence[str],
     names: tuple[str, ...] | None,
     *,
     timeout: float,
 ) -> None:
-    """:func:`bring` for several clusters side by side; ``timeout`` is for all of them together.
+    """What follows when clusters are ready, for several side by side: the import of each, then its apps.
 
-    What failed is said at the end, and the first of it raised.
+    ``timeout`` is for all of them together. What failed is said at the end, and the first of it raised.
     """
     from capi_llm import plane
     from capi_llm.apps.releases import any_of
     from capi_llm.cli import side_by_side
+    from capi_llm.cli.imports import has_imports, wait_for_import
 
     deadline = time.monotonic() + timeout
-    if not any_of(state.settings.apps if names is None else names):
+    if not has_imports(here) and not any_of(state.settings.apps if names is None else names):
         return
+
+    def left() -> float:
+        return max(0.0, deadline - time.monotonic())
 
     def work(own: State, cluster: str) -> None:
         name = cluster.partition("/")[2]
         with plane.working_on_cluster(
             own.settings, own.plane, name, namespace, f"new-cluster {name}"
         ) as here:
-            left = max(0.0, deadline - time.monotonic())
-            bring(own, here, name, namespace, names, timeout=left)
+            wait_for_import(own, here, name, namespace, left())
+            bring(own, here, name, namespace, names, timeout=left())
 
     failures = side_by_side.run(state, [f"{namespace}/{name}" for name in clusters], work)
     for error in failures[1:]:

@@ -90,8 +90,9 @@ def make(
     if wait and well:
         name = kubeconfig.label("NAME", first.namespace)
         state.console.say(f"Kubeconfigs: {state.settings.kubeconfigs}/kubeconfig-{name}.yaml")
-        new_apps.bring_all(
+        new_apps.follow_all(
             state,
+            here,
             first.namespace,
             [member.name for member in run.members if member.error is None],
             apps,

@@ -126,5 +126,7 @@ class _PartOfDrawing(Drawing):
 
 
 def _named(cluster: str, line: str) -> str:
+    if cluster in line:
+        return line
     before, mark, _, after = split_mark(line)
     return f"{before}{mark} {cluster} {after}" if mark else f"{cluster} {line}"
