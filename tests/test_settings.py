@@ -131,9 +131,10 @@ def test_parts_get_nothing_of_the_environment_that_could_be_a_secret(monkeypatch
     for name in ("NGROK_AUTHTOKEN", "AWS_SECRET_ACCESS_KEY", "KUBECONFIG", "PYTHONPATH", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "hunter2")
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("GOGC", "200")
     found = settings.child_environment()
     assert "hunter2" not in found.values()
-    assert found["TZ"] == "UTC"
+    assert (found["TZ"], found["GOGC"]) == ("UTC", "200")
     assert found["PATH"] == os.environ["PATH"]
     assert settings.command_environment(KUBECONFIG="/k")["KUBECONFIG"] == "/k"
 

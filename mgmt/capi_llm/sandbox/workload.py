@@ -24,6 +24,7 @@ from capi_llm.sandbox import pki, ports, processes
 from capi_llm.sandbox.layout import CLUSTER_FOLDER, Layout
 from capi_llm.sandbox.parts import GATEWAY, LOOPBACK, Part, control_plane, gateway
 from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, commands_of
+from capi_llm.settings import child_environment
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok")
 
@@ -31,8 +32,9 @@ MEMORY_BYTES = 400 * 1024**2
 """Memory that one takes, with some room (measured: docs/kwok.md)."""
 
 _FILE = "cluster.json"
-_ENVIRONMENT = {"GOGC": "40"}
-"""Collects garbage earlier: 330 MB a cluster without, 265 MB with it, at no cost that was seen."""
+_GOGC = "40"
+"""Collects garbage earlier: 330 MB a cluster without, 265 MB with it, at no cost that was seen. What the
+environment of the plane's ``bootstrap`` says goes before it."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class Workloads:
         )
         if GATEWAY in workload.ports and importlib.util.find_spec("litellm"):
             found += (gateway(layout, workload.ports[GATEWAY]),)
-        environment = {**_ENVIRONMENT, CERTIFICATES_MARK: pki.fingerprint(layout)}
+        garbage = child_environment().get("GOGC", _GOGC)
+        environment = {"GOGC": garbage, CERTIFICATES_MARK: pki.fingerprint(layout)}
         return tuple(dataclasses.replace(part, env={**part.env, **environment}) for part in found)
 
     def reserve(self, uid: str, name: str, namespace: str, *, services: str, pods: str) -> Workload:

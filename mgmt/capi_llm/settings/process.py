@@ -29,9 +29,13 @@ def kubeconfig_files() -> tuple[Path, ...]:
     return tuple(Path(name).absolute() for name in named) or (Path.home() / ".kube" / "config",)
 
 
+_INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "GOGC")
+"""GOGC: how lazily programs in Go collect their garbage, in percent (https://go.dev/doc/gc-guide#GOGC)."""
+
+
 def child_environment() -> dict[str, str]:
     """What long-running parts inherit of the environment: nothing that could hold a secret."""
-    return {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "TZ") if key in os.environ}
+    return {key: os.environ[key] for key in _INHERITED if key in os.environ}
 
 
 def command_environment(**more: str) -> dict[str, str]:
