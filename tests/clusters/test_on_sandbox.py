@@ -202,9 +202,9 @@ MIRRORS = [
 ]
 
 
-def _check_mirrors(config: dict[str, Any], first: int = 0) -> None:
+def _check_containerd(config: dict[str, Any], first: int = 0) -> None:
     """What containerd of a machine is told, read as it reads it."""
-    hub, quay = config["files"][first:]
+    hub, quay, proxies = config["files"][first:]
     assert hub["path"] == "/etc/containerd/certs.d/docker.io/hosts.toml"
     pulls = {"capabilities": ["pull", "resolve"]}
     assert tomllib.loads(hub["content"]) == {
@@ -213,7 +213,15 @@ def _check_mirrors(config: dict[str, Any], first: int = 0) -> None:
     }
     assert quay["path"] == "/etc/containerd/certs.d/quay.io:443/hosts.toml"
     assert tomllib.loads(quay["content"]) == {"host": {"https://mirror.example.com": pulls}}
-    (command,) = config["preKubeadmCommands"]
+    assert proxies["path"] == "/etc/systemd/system/containerd.service.d/http-proxy.conf"
+    assert proxies["content"].splitlines() == [
+        "[Service]",
+        'Environment="HTTP_PROXY="',
+        'Environment="HTTPS_PROXY=http://proxy.example.com:3128"',
+        'Environment="NO_PROXY=.example.com,10.0.0.0/8"',
+    ]
+    command, restart = config["preKubeadmCommands"]
+    assert restart == "systemctl daemon-reload && systemctl restart containerd"
     assert _configured(command, "version = 2\n") == {
         "version": 2,
         "plugins": {"io.containerd.grpc.v1.cri": {"registry": {"config_path": "/etc/containerd/certs.d"}}},
@@ -235,15 +243,23 @@ def _configured(command: str, before: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        ("[{registry: docker.io, mirrors: ['https://me:word@mirror.example.com']}]", "mirrors"),
-        ("[{registry: ../etc, mirrors: ['https://mirror.example.com']}]", "registry"),
-        ("[{registry: docker.io, mirrors: ['https://a\"]']}]", "mirrors"),
-        ("[{registry: docker.io, mirrors: []}]", "mirrors"),
+        (
+            "registryMirrors=[{registry: docker.io, mirrors: ['https://me:word@example.com']}]",
+            "mirrors",
+        ),
+        ("registryMirrors=[{registry: ../etc, mirrors: ['https://mirror.example.com']}]", "registry"),
+        ("registryMirrors=[{registry: docker.io, mirrors: ['https://a\"]']}]", "mirrors"),
+        ("registryMirrors=[{registry: docker.io, mirrors: []}]", "mirrors"),
+        ("proxy={httpsProxy: 'http://me:word@proxy.example.com'}", "httpsProxy"),
+        ("proxy={httpProxy: proxy.example.com}", "httpProxy"),
+        ("proxy={noProxy: 'a\" b'}", "noProxy"),
     ],
 )
-def test_mirrors_that_can_not_be_are_refused(api: Counting, namespace: str, value: str, hint: str) -> None:
+def test_mirrors_and_proxies_that_can_not_be_are_refused(
+    api: Counting, namespace: str, value: str, hint: str
+) -> None:
     with_class(api, namespace, DOCKER)
-    wanted = spec("wrong", namespace, cluster_class=DOCKER, variables=[f"registryMirrors={value}"])
+    wanted = spec("wrong", namespace, cluster_class=DOCKER, variables=[value])
     with pytest.raises(CapiLlmError, match=hint):
         create.create(api, wanted)
 
@@ -273,7 +289,8 @@ def test_every_variable_and_patch_of_the_docker_class(
             "podSecurityStandard.enabled=true",
         ],
     )
-    offered = {"registryMirrors": MIRRORS, "of-another-class": 1}
+    proxy = {"httpsProxy": "http://proxy.example.com:3128", "noProxy": ".example.com,10.0.0.0/8"}
+    offered = {"registryMirrors": MIRRORS, "proxy": proxy, "of-another-class": 1}
     made = create.create(api, wanted, offered=offered)
     assert made.spec.variables["registryMirrors"] == MIRRORS
     with no_writes(api):  # what was only offered is not compared
@@ -302,10 +319,10 @@ def test_every_variable_and_patch_of_the_docker_class(
         yaml.safe_load(kubeadm["files"][0]["content"])["plugins"][0]["configuration"]["defaults"]["enforce"]
         == "baseline"
     )
-    _check_mirrors(kubeadm, first=1)
+    _check_containerd(kubeadm, first=1)
     joins = rendered("bootstrap", "kubeadmconfigtemplates", "KubeadmConfigTemplate")
     for pool in ("full-md-0", "full-gpu"):
-        _check_mirrors(joins[pool]["template"]["spec"])
+        _check_containerd(joins[pool]["template"]["spec"])
     node = joins["full-gpu"]["template"]["spec"]["joinConfiguration"]["nodeRegistration"]
     assert node["kubeletExtraArgs"]["node-labels"].split(",") == [
         "capi-llm.dev/cni=kindnet",

@@ -22,7 +22,7 @@ import yaml
 
 import simulated_docker
 from capi_llm import certificates, plane, versions
-from capi_llm.clusters import machine_images, machine_mirrors, published, spec
+from capi_llm.clusters import machine_images, machine_mirrors, machine_proxies, published, spec
 from capi_llm.containers import images, mirrors
 from capi_llm.errors import CapiLlmError, PrerequisiteMissing
 from capi_llm.identity import Identities, Identity
@@ -327,6 +327,33 @@ def test_machines_of_a_new_cluster_are_told_of_the_mirrors_of_docker(place: Plac
     with place.machine.state() as state:
         state["down"] = True
     assert offered(said) == {}
+
+
+def test_machines_of_a_new_cluster_are_told_of_the_proxies_of_the_environment() -> None:
+    said: list[str] = []
+
+    def offered(cluster_class: str = "default/docker-llm-clusterclass", **proxies: str) -> Any:
+        wanted = spec.merge(None, spec.from_flags(name="demo"), default_class=cluster_class)
+        return machine_proxies.offered(wanted, proxies, report=said.append)
+
+    assert offered() == {}
+    proxies = {"http": "http://10.0.0.1:3128", "https": "http://proxy.example.com:3128/"}
+    assert offered(**proxies, no="localhost, 10.0.0.0/8,.svc") == {
+        "proxy": {
+            "httpProxy": "http://10.0.0.1:3128",
+            "httpsProxy": "http://proxy.example.com:3128/",
+            "noProxy": "localhost,10.0.0.0/8,.svc",
+        }
+    }
+    assert offered("team/other", **proxies) == {}
+    assert offered(http="http://127.0.0.1:3128", https="http://localhost:3128", no="a") == {}
+    assert said == []
+    assert offered(https="http://me:s3cret-word@proxy.example.com", http="http://a:1", no='"') == {
+        "proxy": {"httpProxy": "http://a:1"}
+    }
+    assert offered(https="http://[::") == {}
+    assert len(said) == 2
+    assert "s3cret" not in said[0]
 
 
 @pytest.mark.parametrize(

@@ -95,11 +95,13 @@ def new_cluster(
         create,
         machine_images,
         machine_mirrors,
+        machine_proxies,
         several,
         spec,
         specfile,
         topology,
     )
+    from capi_llm.settings import proxies
 
     settings = state.settings
     kind = plane.kind_of(settings, state.plane)
@@ -123,7 +125,10 @@ def new_cluster(
         ]
         data(made[0] if count is None else {"apiVersion": "v1", "kind": "List", "items": made}, output)
         return
-    offered = machine_mirrors.offered(wanted, report=state.console.say) if kind == "kind" else {}
+    offered: dict[str, Any] = {}
+    if kind == "kind":
+        offered |= machine_mirrors.offered(wanted, report=state.console.say)
+        offered |= machine_proxies.offered(wanted, proxies(), report=state.console.say)
     if count is not None:
         from capi_llm.cli import several as making
 

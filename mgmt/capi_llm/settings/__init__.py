@@ -13,7 +13,7 @@ of them follow one table::
     schema    JSON Schema of capi-llm.yaml and of ClusterSpec files
     host      the networks that this machine is in, who listens on its ports
     secret    a text that nobody sees by accident
-    process   the machine's name, colour, what children inherit
+    process   the machine's name, colour, its proxies, what children inherit
 
 Everything below the command line gets values, never names of variables.
 """
@@ -28,6 +28,7 @@ from capi_llm.settings.process import (
     hostname,
     kubeconfig_files,
     no_colour,
+    proxies,
 )
 from capi_llm.settings.providers import Provider
 from capi_llm.settings.secret import Secret
@@ -51,4 +52,5 @@ __all__ = [
     "listener",
     "load",
     "no_colour",
+    "proxies",
 ]

@@ -38,6 +38,13 @@ def child_environment() -> dict[str, str]:
     return {key: os.environ[key] for key in _INHERITED if key in os.environ}
 
 
+def proxies() -> dict[str, str]:
+    """The proxies of the environment by scheme, ``no`` for what needs none, as :mod:`urllib` reads them."""
+    from urllib.request import getproxies_environment
+
+    return getproxies_environment()
+
+
 def command_environment(**more: str) -> dict[str, str]:
     """The whole environment plus ``more``, for a command that the user asks to run."""
     return {**os.environ, **more}
