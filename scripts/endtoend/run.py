@@ -29,7 +29,11 @@ SETTINGS: dict[str, Any] = {
     "cluster": {
         "class": "docker-llm-clusterclass",
         "version": names.KUBERNETES,
-        "variables": {"cni": "kindnet", "preLoadImages": [images.app(*item) for item in images.APPS]},
+        "variables": {
+            "cni": "kindnet",
+            "preLoadImages": [images.app(*item) for item in images.APPS],
+            "proxy": {"httpsProxy": "http://192.0.2.1:3128", "noProxy": ".svc"},  # never asked
+        },
     },
     "apps": {
         "wanted": ["local-path-storage", "ollama", "litellm-config", "litellm", "openwebui"],
