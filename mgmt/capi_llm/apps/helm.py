@@ -17,11 +17,9 @@ from capi_llm.apps.bundle import CHART_FILE, SCHEMA_FILE, Bundle
 from capi_llm.apps.engine import Release
 from capi_llm.apps.values import place_of
 from capi_llm.errors import BadInput, CommandFailed
-from capi_llm.tools.helm import Chart, Program, words
+from capi_llm.tools.helm import Chart, Program, unfit_values, words
 from capi_llm.waiting import Cancel
 
-_SCHEMA_ERROR = "meet the specifications of the schema"
-_PROBLEM = re.compile(r"^- (?P<path>[^:]+): (?P<text>.+)$", re.MULTILINE)
 _PROPERTY = re.compile(r"Additional property (\S+) is not allowed")
 
 
@@ -96,20 +94,20 @@ class Helm:
 
 def _bad_values(release: Release, output: str) -> BadInput:
     why = words(output)
-    if _SCHEMA_ERROR not in output:
+    problems = unfit_values(output)
+    if problems is None:
         return BadInput(
             f"app {release.app} can not be rendered",
             on=str(release.bundle.folder),
             why=why,
             fix=f"correct the values of {release.app}, or its chart",
         )
-    problems = list(_PROBLEM.finditer(output))
     said = []
-    for problem in problems:
-        path = "" if problem["path"] == "(root)" else problem["path"]
-        extra = _PROPERTY.search(problem["text"])
+    for path, text in problems:
+        path = "" if path == "(root)" else path
+        extra = _PROPERTY.search(text)
         full = f"{path}.{extra[1]}".lstrip(".") if extra else path
-        said.append((place_of(release, full), problem["text"]))
+        said.append((place_of(release, full), text))
     place = said[0][0] if said else f"app {release.app}"
     return BadInput(
         f"{place}: the value does not fit app {release.app}",

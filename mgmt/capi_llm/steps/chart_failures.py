@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from capi_llm.errors import BadInput, CapiLlmError, Refused, TimedOut, Unavailable
+from capi_llm.tools.helm import unfit_values
 
-_SCHEMA = "meet the specifications of the schema"
-_PROBLEM = re.compile(r"^- (?P<path>[^:]+): (?P<text>.+)$", re.MULTILINE)
 _OWNED = re.compile(
     r"(?P<kind>\w+) \"(?P<name>[^\"]+)\" in namespace \"(?P<namespace>[^\"]*)\" exists and cannot be "
     r"imported into the current release: (?P<why>.*)"
@@ -23,12 +22,11 @@ _AWAY = re.compile(r"connection refused|connection reset|EOF|i/o timeout|etcdser
 
 def of(output: str, why: str, *, what: str, on: str) -> CapiLlmError:
     """The error for helm's ``output``; ``why`` is the same on one line, ``what`` the chart."""
-    if _SCHEMA in output:
-        problems = [f"{found['path']}: {found['text']}" for found in _PROBLEM.finditer(output)]
+    if (unfit := unfit_values(output)) is not None:
         return BadInput(
             f"the values do not fit chart {what}",
             on=on,
-            why="; ".join(problems) or why,
+            why="; ".join(f"{path}: {text}" for path, text in unfit) or why,
             fix="correct them in the settings; the chart's values.schema.json says what fits",
         )
     if (match := _OWNED.search(why)) is not None:

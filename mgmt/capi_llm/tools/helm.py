@@ -27,6 +27,7 @@ _UNREACHABLE = re.compile(
     r"|context deadline exceeded|Client\.Timeout|x509|tls: "
 )
 _NO_VERSION = re.compile(r'chart "[^"]+"(?: version "[^"]+")? not found|no chart version found|not found$')
+_UNFIT = re.compile(r"^- (?P<path>[^:]+): (?P<text>.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,14 @@ def words(output: str) -> str:
     lines = [line.strip().removeprefix("Error: ") for line in output.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("Use --debug", "WARNING:"))]
     return " ".join(kept)
+
+
+def unfit_values(output: str) -> list[tuple[str, str]] | None:
+    """Path and what is wrong of each value that does not fit a chart's schema, as far as ``output`` names
+    them; None where that is not what failed."""
+    if "meet the specifications of the schema" not in output:
+        return None
+    return [(found["path"], found["text"]) for found in _UNFIT.finditer(output)]
 
 
 def sha256(path: Path) -> str:
