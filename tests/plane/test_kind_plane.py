@@ -564,7 +564,8 @@ def test_an_older_cluster_api_stays_until_upgrade_is_said(place: Place, control_
         )
         with Api.from_kubeconfig(control_plane.kubeconfig) as api:
             apply(api, [made])
-            upgraded = place.cli("upgrade", "plane", "--yes")
+            upgraded = place.cli("upgrade", "plane", "--yes", "--timeout", "40s")
+            assert upgraded.returncode == 4, upgraded.stderr
             for step in ("loaded-images: in the node", "capi-docker: 1 of 1 pods are ready"):
                 assert f"✓ {step}" in upgraded.stderr, upgraded.stderr
             assert "✓ capi-core" not in upgraded.stderr

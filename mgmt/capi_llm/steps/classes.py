@@ -43,9 +43,16 @@ class ClusterClasses(Step):
             return served
 
     def apply(self, ctx: Context) -> None:
-        waiter = replace(ctx.waiter, interval=self.interval)
+        waiter = replace(
+            ctx.waiter, interval=self.interval, report=lambda status: ctx.report.step(self.name, status)
+        )
         until(lambda: self._served(ctx), what=self.name, timeout=self.timeout, waiter=waiter)
+        # When its machine has just started, a webhook that is said to be there answers only a while later.
+        until(lambda: self._written(ctx), what=self.name, timeout=self.timeout, waiter=waiter)
+
+    def _written(self, ctx: Context) -> Status:
         self._apply(ctx)
+        return ready()
 
     def _served(self, ctx: Context) -> Status:
         """Whether the API server knows the kinds of the classes."""
