@@ -108,7 +108,7 @@ def restart(run: Run) -> None:
     """The engine is stopped and started: plane and workload cluster come back."""
     with run.part("engine restarted") as seen:
         seen["stopped in"] = round(run.engine.stop(), 1)
-        seen["status meanwhile"] = run.capi_llm("status", codes=(0, 1, 3, 4)).said[-600:]
+        seen["status meanwhile"] = run.capi_llm("status", codes=(0, 1, 3, 4)).data[:600]
         seen["started in"] = round(run.engine.start(), 1)
         began = time.monotonic()
         seen["bootstrap"] = run.capi_llm(*BOOTSTRAP).seconds
