@@ -147,6 +147,15 @@ def test_an_upgrade_under_way_has_to_end_first(scenario: Scenario) -> None:
     skew.check_settled(scenario("upgraded"), "v1.33.0", "up", "default")
 
 
+def test_a_control_plane_that_cluster_api_left_and_made_anew_does_not_count(scenario: Scenario) -> None:
+    """It had made one and was interrupted before it had written into the Cluster which."""
+    objects = scenario("upgraded")
+    left = copy.deepcopy(objects.control_planes[0])
+    left["metadata"]["name"] += "-left"
+    del left["status"]
+    assert status(replace(objects, control_planes=[left, *objects.control_planes]), "v1.33.0").ready
+
+
 def test_stages_in_their_order(scenario: Scenario) -> None:
     control_plane, pool = upgrade._stages(scenario("upgrading-pool"), "v1.33.0")
     assert (control_plane.what, control_plane.machines, control_plane.behind) == ("control plane", 1, 0)

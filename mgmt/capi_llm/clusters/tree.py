@@ -50,6 +50,7 @@ __all__ = [
     "PoolView",
     "as_json",
     "collect",
+    "control_plane_of",
     "find",
     "listed",
     "nodes",
@@ -114,6 +115,15 @@ def resource_of(control_plane: Object) -> Resource:
     return next(kind for kind in CONTROL_PLANES if kind.kind == control_plane["kind"])
 
 
+def control_plane_of(cluster: Object, control_planes: Iterable[Object]) -> Object | None:
+    """The one that a Cluster refers to; None where it is not among them.
+
+    The label alone is also that of one which Cluster API lost sight of (:mod:`~capi_llm.clusters.abandoned`).
+    """
+    wanted = _reference(cluster)
+    return next((obj for obj in control_planes if (obj["kind"], *_key(obj)) == wanted), None)
+
+
 def overview(objects: Objects) -> list[ClusterView]:
     """All clusters, by namespace and name."""
     deployments, machines = _by_cluster(objects.machine_deployments), _by_cluster(objects.machines)
@@ -124,7 +134,7 @@ def overview(objects: Objects) -> list[ClusterView]:
     for cluster in sorted(objects.clusters, key=_key):
         own = Objects(
             (cluster,),
-            control_planes.get(_control_plane_key(cluster), ()),
+            control_planes.get(_reference(cluster)[1:], ()),
             deployments.get(_key(cluster), ()),
             machines.get(_key(cluster), ()),
         )
@@ -187,14 +197,12 @@ def _because(what: str, status: Status, machines: Iterable[MachineView]) -> Stat
 
 
 def _control_plane(cluster: Object, objects: Objects, machines: Sequence[Object]) -> ControlPlaneView:
-    reference = (cluster.get("spec") or {}).get("controlPlaneRef") or {}
-    kind, name = str(reference.get("kind", "")), str(reference.get("name", ""))
+    kind, _, name = _reference(cluster)
     own = _machines(
         obj for obj in machines if capi.CONTROL_PLANE_MACHINE in (obj["metadata"].get("labels") or {})
     )
-    for obj in objects.control_planes:
-        if (obj["kind"], obj["metadata"]["name"], _namespace(obj)) == (kind, name, _namespace(cluster)):
-            return ControlPlaneView(kind, name, replicas(obj), capi.control_plane(obj), own)
+    if (obj := control_plane_of(cluster, objects.control_planes)) is not None:
+        return ControlPlaneView(kind, name, replicas(obj), capi.control_plane(obj), own)
     wanted = ((cluster.get("spec") or {}).get("topology") or {}).get("controlPlane") or {}
     count = Replicas(desired=int(wanted.get("replicas") or 1), current=len(own))
     if not name:
@@ -285,9 +293,10 @@ def _key(obj: Object) -> tuple[str, str]:
     return _namespace(obj), str(obj["metadata"]["name"])
 
 
-def _control_plane_key(cluster: Object) -> tuple[str, str]:
-    reference = (cluster.get("spec") or {}).get("controlPlaneRef") or {}
-    return _namespace(cluster), str(reference.get("name", ""))
+def _reference(cluster: Object) -> tuple[str, str, str]:
+    """Kind, namespace and name of the control plane that a Cluster refers to."""
+    found = (cluster.get("spec") or {}).get("controlPlaneRef") or {}
+    return str(found.get("kind", "")), _namespace(cluster), str(found.get("name", ""))
 
 
 def _pool_name(deployment: Object) -> str:

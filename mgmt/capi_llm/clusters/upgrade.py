@@ -234,9 +234,11 @@ def _of_cluster(objects: tree.Objects, name: str) -> tree.Objects:
     def own(items: Iterable[Object]) -> list[Object]:
         return [obj for obj in items if (obj["metadata"].get("labels") or {}).get(tree.CLUSTER_NAME) == name]
 
+    clusters = [obj for obj in objects.clusters if obj["metadata"]["name"] == name]
+    control_planes = (tree.control_plane_of(obj, objects.control_planes) for obj in clusters)
     return tree.Objects(
-        [obj for obj in objects.clusters if obj["metadata"]["name"] == name],
-        own(objects.control_planes),
+        clusters,
+        [obj for obj in control_planes if obj is not None],
         own(objects.machine_deployments),
         own(objects.machines),
     )
