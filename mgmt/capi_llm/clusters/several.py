@@ -129,8 +129,7 @@ class Several:
         self._locks: dict[str, contextlib.ExitStack] = {}
         self._started = time.monotonic()
         self._newest: Object | None = None
-        self._answering: set[str] = set()
-        self._saving: set[str] = set()
+        self._busy: set[str] = set()  # with work under way, or ended for good by it
         self._folder = Path()
 
     def run(self, *, wait: bool, kubeconfigs: Path, timeout: float, waiter: Waiter | None = None) -> None:
@@ -191,7 +190,7 @@ class Several:
             up = {obj["metadata"]["name"] for obj in objects.clusters if control_plane_initialized(obj)}
             for name in sorted(up - self._answered):
                 self._answered.add(name)
-                self._answering.add(name)
+                self._busy.add(name)
                 begin(self._answers, waiting[name])
         for view in tree.overview(objects):
             member = waiting.pop(view.name)
@@ -210,7 +209,7 @@ class Several:
                 )
             elif view.status.ready:
                 member.status = pending("saving its kubeconfig")
-                self._saving.add(member.name)
+                self._busy.add(member.name)
                 begin(self._save, member)
             else:
                 member.status = view.status
@@ -223,11 +222,6 @@ class Several:
             return ready()
         return pending(f"{len(self.members) - len(left)} of {len(self.members)} are ready")
 
-    @property
-    def _busy(self) -> set[str]:
-        """The clusters that something is being done for, or has ended for good."""
-        return self._answering | self._saving
-
     def _answers(self, member: Member) -> None:
         assert self._on_answer is not None
         try:
@@ -235,7 +229,7 @@ class Several:
         except CapiLlmError as error:
             self._fail(member, error)
         else:
-            self._answering.discard(member.name)
+            self._busy.discard(member.name)
         self._informers.wakeup.ring()
 
     def _save(self, member: Member) -> None:
