@@ -46,13 +46,14 @@ class ClusterClasses(Step):
         waiter = replace(
             ctx.waiter, interval=self.interval, report=lambda status: ctx.report.step(self.name, status)
         )
-        until(lambda: self._served(ctx), what=self.name, timeout=self.timeout, waiter=waiter)
-        # When its machine has just started, a webhook that is said to be there answers only a while later.
         until(lambda: self._written(ctx), what=self.name, timeout=self.timeout, waiter=waiter)
 
     def _written(self, ctx: Context) -> Status:
-        self._apply(ctx)
-        return ready()
+        """When its machine has just started, a webhook that is said to be there answers a while later."""
+        served = self._served(ctx)
+        if served.ready:
+            self._apply(ctx)
+        return served
 
     def _served(self, ctx: Context) -> Status:
         """Whether the API server knows the kinds of the classes."""
