@@ -18,24 +18,18 @@ if TYPE_CHECKING:
 
 
 def named(settings: Settings, option: str | None) -> tuple[str, ...] | None:
-    """The apps of ``--apps``, None where it was not given; refuses one that there is not, there or in the
-    settings."""
-    names = None if option is None else tuple(filter(None, option.split(",")))
-    check(settings, names)
-    return names
-
-
-def check(settings: Settings, names: tuple[str, ...] | None) -> None:
-    """Refuse an app that there is not, before a cluster is made."""
+    """The apps of ``--apps``, None where it was not given. Refuses one that there is not, there or in the
+    settings, before a cluster is made."""
     from capi_llm.apps import catalogue
     from capi_llm.apps.releases import NONE
     from capi_llm.apps.selection import bundles_of
 
-    named = settings.apps if names is None else names
-    if named is None:
-        return
-    where = "apps.wanted" if names is None else "--apps"
-    catalogue.choose(bundles_of(settings), [name for name in named if name != NONE], where)
+    names = None if option is None else tuple(filter(None, option.split(",")))
+    wanted = settings.apps if names is None else names
+    if wanted is not None:
+        where = "apps.wanted" if names is None else "--apps"
+        catalogue.choose(bundles_of(settings), [name for name in wanted if name != NONE], where)
+    return names
 
 
 def check_engine(settings: Settings, here: Plane, names: tuple[str, ...] | None) -> None:
@@ -194,9 +188,9 @@ def follow_all(
         name = cluster.partition("/")[2]
         with plane.working_on_cluster(
             own.settings, own.plane, name, namespace, f"new-cluster {name}"
-        ) as here:
-            wait_for_import(own, here, name, namespace, left())
-            bring(own, here, name, namespace, names, timeout=left())
+        ) as locked:
+            wait_for_import(own, locked, name, namespace, left())
+            bring(own, locked, name, namespace, names, timeout=left())
 
     failures = side_by_side.run(state, [f"{namespace}/{name}" for name in clusters], work)
     for error in failures[1:]:
