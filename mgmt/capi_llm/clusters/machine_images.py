@@ -22,9 +22,14 @@ CLASS = "docker-llm-clusterclass"
 _REPOSITORY = "kindest/node"
 
 
+def has_containers(cluster_class: str) -> bool:
+    """Whether ``cluster_class``, ``[NAMESPACE/]NAME``, is the one whose machines are Docker's containers."""
+    return cluster_class.rpartition("/")[2] == CLASS
+
+
 def of(cluster_class: str, version: str, variables: Mapping[str, Any]) -> tuple[str, ...]:
     """The images of a cluster of ``cluster_class``; none where that is not known. Pure."""
-    if cluster_class.rpartition("/")[2] != CLASS:
+    if not has_containers(cluster_class):
         return ()
     repository = variables.get("nodeImageRepository") or _REPOSITORY
     node = f"{repository}:{version.replace('+', '_')}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from capi_llm.clusters.machine_images import CLASS
+from capi_llm.clusters.machine_images import has_containers
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.containers import mirrors
 from capi_llm.containers.docker import Docker
@@ -29,7 +29,7 @@ def offered(
     told can be read by whoever reads the Cluster.
     """
     docker = Docker.here(command_environment())
-    if spec.cluster_class.rpartition("/")[2] != CLASS or VARIABLE in spec.variables or docker is None:
+    if not has_containers(spec.cluster_class) or VARIABLE in spec.variables or docker is None:
         return {}
     try:
         found = mirrors.of(docker)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from capi_llm.clusters.machine_images import CLASS
+from capi_llm.clusters.machine_images import has_containers
 from capi_llm.clusters.spec import ClusterSpec
 from capi_llm.fields.addresses import loopback
 
@@ -31,7 +31,7 @@ def offered(
     is not one of http, is left out, and ``report`` says so: what a class is told can be read by whoever
     reads the Cluster.
     """
-    if spec.cluster_class.rpartition("/")[2] != CLASS or VARIABLE in spec.variables:
+    if not has_containers(spec.cluster_class) or VARIABLE in spec.variables:
         return {}
     found = {}
     for scheme in ("http", "https"):
