@@ -5,10 +5,9 @@ from __future__ import annotations
 import http.client
 import re
 import time
-from typing import Any
 
 from endtoend import images, names
-from endtoend.run import Run, Wrong
+from endtoend.run import Run, Wrong, is_ready
 from endtoend.traffic import Traffic, expose
 
 CLUSTER = "demo"
@@ -157,11 +156,7 @@ def versions(run: Run, cluster: str) -> dict[str, str]:
 def workers_of(run: Run) -> set[str]:
     """The worker nodes of the cluster that are Ready."""
     nodes = run.get(CLUSTER, "nodes", "-l", "!node-role.kubernetes.io/control-plane")
-    return {node["metadata"]["name"] for node in nodes if _ready(node)}
-
-
-def _ready(node: dict[str, Any]) -> bool:
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in node["status"]["conditions"])
+    return {node["metadata"]["name"] for node in nodes if is_ready(node)}
 
 
 def _pods(run: Run, cluster: str) -> dict[str, str]:

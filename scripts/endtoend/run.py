@@ -49,6 +49,12 @@ CAPI_LLM = (sys.executable, "-m", "capi_llm")
 LONGEST = 1800
 
 
+def is_ready(obj: dict[str, Any]) -> bool:
+    """Whether a node's or a pod's own condition Ready is true."""
+    found = obj["status"].get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in found)
+
+
 class Wrong(Exception):
     """Something is not as it must be; the text says what."""
 

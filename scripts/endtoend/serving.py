@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from endtoend import knative, names
-from endtoend.run import SETTINGS, Run, Wrong
+from endtoend.run import SETTINGS, Run, Wrong, is_ready
 
 CLUSTER = "serving"
 MOST = 3
@@ -137,14 +137,7 @@ def _under_load(run: Run) -> dict[str, Any]:
 def _pods(run: Run) -> int:
     """How many pods of the app are ready and stay."""
     pods = run.get(CLUSTER, "pods", "-n", "llm", "-l", "serving.knative.dev/service=ollama")
-    return sum(
-        not pod["metadata"].get("deletionTimestamp")
-        and any(
-            item["type"] == "Ready" and item["status"] == "True"
-            for item in pod["status"].get("conditions", [])
-        )
-        for pod in pods
-    )
+    return sum(not pod["metadata"].get("deletionTimestamp") and is_ready(pod) for pod in pods)
 
 
 @contextlib.contextmanager
