@@ -9,6 +9,7 @@ operator registers itself and makes a Domain of the Ingress.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import threading
 import time
@@ -126,18 +127,7 @@ class Rancher:
         self._once("kinds", lambda: self._apply(rancher_kinds()))
         self._once(
             "settings",
-            lambda: self._apply(
-                [
-                    {
-                        "apiVersion": "management.cattle.io/v3",
-                        "kind": "Setting",
-                        "metadata": {"name": name},
-                        "default": value,
-                        "value": "",
-                    }
-                    for name, value in DEFAULTS.items()
-                ]
-            ),
+            lambda: self._apply([setting(name, "") | {"default": value} for name, value in DEFAULTS.items()]),
         )
         self._once("webhook", lambda: self._deploy("cattle-system", "rancher-webhook"))
 
@@ -245,6 +235,21 @@ def condition(name: str, status: str = "True", reason: str = "", message: str = 
         "message": message or name,
         "lastTransitionTime": NOW,
     }
+
+
+def setting(name: str, value: str) -> Object:
+    """One of Rancher's Settings."""
+    return {
+        "apiVersion": "management.cattle.io/v3",
+        "kind": "Setting",
+        "metadata": {"name": name},
+        "value": value,
+    }
+
+
+def now() -> str:
+    """This second, as Fleet's agents write it."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def namespace(name: str) -> Object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import subprocess
 import sys
 import threading
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from standin_rancher import condition, rancher_kinds, upstream_kinds
+from standin_rancher import condition, now, rancher_kinds, setting, upstream_kinds
 
 from capi_llm import versions
 from capi_llm.apps.fleet.kinds import FLEET_CLUSTERS
@@ -34,18 +33,13 @@ def plane(sandbox: Sandbox, tmp_path: Path) -> Iterator[dict[str, str]]:
     api, own = sandbox.api, rancher_kinds()
     apply(api, [*own, *upstream_kinds("fleet")], manager="test")
     settings = {"server-url": "https://rancher.example.com", "agent-tls-mode": "system-store", "cacerts": ""}
-    apply(api, [_setting(name, value) for name, value in settings.items()], manager="test")
+    apply(api, [setting(name, value) for name, value in settings.items()], manager="test")
     chosen = Choices(rancher=versions.RANCHER).as_mapping()
     identity = replace(sandbox.ctx.identity, name="with-rancher", kind="existing", choices=chosen)
     Identities(tmp_path).save(identity)
     yield {**sandbox.env, "CAPI_LLM_STATE": str(tmp_path), "CAPI_LLM_PLANE": identity.name}
     for kind in own:
         api.delete(CRDS.ref(kind))
-
-
-def _setting(name: str, value: str) -> Object:
-    setting = {"apiVersion": "management.cattle.io/v3", "kind": "Setting", "metadata": {"name": name}}
-    return setting | {"value": value}
 
 
 class Importer:
@@ -87,8 +81,7 @@ class Importer:
         ours: Object = {"metadata": {"name": name, "namespace": self.namespace}, "spec": {}}
         with contextlib.suppress(Conflict):
             self.api.create(FLEET_CLUSTERS, ours)
-        seen = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        agent: Object = {"namespace": "cluster-x", "agent": {"lastSeen": seen}}
+        agent: Object = {"namespace": "cluster-x", "agent": {"lastSeen": now()}}
         self.api.merge_patch(FLEET_CLUSTERS.ref(ours), {"status": agent}, subresource="status")
 
 

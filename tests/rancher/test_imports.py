@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from standin_charts import crd
-from standin_rancher import condition, installed, objects, rancher_kinds, upstream_kinds
+from standin_rancher import condition, installed, now, objects, rancher_kinds, setting, upstream_kinds
 
 from capi_llm.apps import imported
 from capi_llm.apps.fleet.kinds import FLEET_CLUSTERS
@@ -40,20 +40,11 @@ def plane(api: Api, own: str) -> Iterator[str]:
     kinds += objects(crd(group, "fleetaddonconfigs", config, version="v1alpha1", scope="Cluster"))
     apply(api, kinds, manager="test")
     settings = {"server-url": URL, "agent-tls-mode": "system-store", "cacerts": ""}
-    apply(api, [_setting(name, value) for name, value in settings.items()], manager="test")
+    apply(api, [setting(name, value) for name, value in settings.items()], manager="test")
     yield own
     for kind in (CAPI_PROVIDERS, RANCHER_CLUSTERS, imported.CONFIGS):
         for obj in api.list(kind):
             api.delete(kind.ref(obj))
-
-
-def _setting(name: str, value: str) -> Object:
-    return {
-        "apiVersion": "management.cattle.io/v3",
-        "kind": "Setting",
-        "metadata": {"name": name},
-        "value": value,
-    }
 
 
 def cluster(api: Api, namespace: str, **metadata: Any) -> Object:
@@ -100,11 +91,11 @@ def test_what_keeps_turtles_from_importing(api: Api, plane: str) -> None:
     api.merge_patch(ref, {"metadata": {"annotations": {"imported": None}}})
 
     # Strict agents and no authority to tell them.
-    apply(api, [_setting("agent-tls-mode", "strict")], manager="test")
+    apply(api, [setting("agent-tls-mode", "strict")], manager="test")
     status = nodes(api, plane)["Rancher"].status
     assert "ca-certs setting value is empty" in status.message
     assert "system-store" in status.fix
-    apply(api, [_setting("server-url", "")], manager="test")
+    apply(api, [setting("server-url", "")], manager="test")
     assert "no server-url" in nodes(api, plane)["Rancher"].status.message
 
     not_ready = {"status": {"conditions": [condition("ControlPlaneReady", "False")]}}
@@ -184,15 +175,9 @@ def test_the_fleet_cluster_from_nobody_who_makes_it_to_an_agent_that_reports(api
     status = nodes(api, plane)["Fleet Cluster"].status
     assert "WaitCheckIn" in status.message
     assert "redeployAgentGeneration" in status.fix
-    seen = _now()
+    seen = now()
     api.merge_patch(ref, {"status": {"agent": {"lastSeen": seen}}}, subresource="status")
     assert nodes(api, plane)["Fleet Cluster"].status.ready
-
-
-def _now() -> str:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_a_plane_without_rancher_has_no_such_lines(api: Api) -> None:
