@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from capi_llm.errors import PrerequisiteMissing
+from capi_llm.identity import Identities, Identity
 from capi_llm.sandbox import ports
 from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.settings import Settings
+from capi_llm.steps import budgets
+from capi_llm.steps.context import Context, Plane
+from capi_llm.steps.processes import SupervisorRuns
+from capi_llm.waiting import Status, Waiter
 
 
 @pytest.fixture
@@ -164,3 +171,41 @@ def test_a_port_on_which_nobody_listens_is_taken_by_nobody(listener: socket.sock
     port = listener.getsockname()[1]
     listener.close()
     assert ports.taken_by_others({"etcd": port}, ()) == {}
+
+
+@pytest.fixture
+def problems(tmp_path: Path, listener: socket.socket) -> Callable[[Waiter], list[str]]:
+    """What the preflight says of a sandbox one of whose ports the listener has."""
+    settings = Settings(state=tmp_path, cache=tmp_path, kubeconfigs=tmp_path)
+    identity = Identity(
+        "p", "sandbox", "/k", "c", instance="none", loopback="127.0.0.63",
+        ports={"etcd": listener.getsockname()[1]},
+    )  # fmt: skip
+
+    def of(waiter: Waiter) -> list[str]:
+        ctx = Context(settings, Plane(Identities(tmp_path), identity), waiter=waiter)
+        return [problem.what for problem in SupervisorRuns(()).preflight(ctx)]
+
+    return of
+
+
+def test_a_port_that_is_let_go_in_a_moment_is_no_problem(
+    problems: Callable[[Waiter], list[str]], listener: socket.socket
+) -> None:
+    """A part that was killed holds its port while its memory is given back, and is found no more."""
+    seen: list[Status] = []
+
+    def let_go(status: Status) -> None:
+        seen.append(status)
+        listener.close()
+
+    assert problems(Waiter(report=let_go)) == []
+    assert "is etcd's port" in seen[0].message
+
+
+def test_a_port_that_stays_taken_is_one(
+    problems: Callable[[Waiter], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "PORTS", 0.2)
+    (found,) = problems(Waiter())
+    assert found.endswith("which is etcd's port")

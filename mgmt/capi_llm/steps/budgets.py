@@ -8,6 +8,9 @@ SUPERVISOR = 30.0
 PROCESS = 90.0
 """From start to healthy, on a machine that does much else."""
 
+PORTS = 5.0
+"""Until a process that has just been killed lets go of its port, on such a machine."""
+
 CLUSTER_API = 120.0
 CLASSES = 120.0
 SIMULATED_NODE = 60.0

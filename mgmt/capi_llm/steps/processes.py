@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 
-from capi_llm.errors import CapiLlmError, NotFound
+from capi_llm.errors import CapiLlmError, NotFound, TimedOut
 from capi_llm.identity import check_uid
 from capi_llm.sandbox import executables, pki, ports, processes
 from capi_llm.sandbox.health import of_part
@@ -38,12 +39,16 @@ class SupervisorRuns(Step):
         self.needs = needs
 
     def preflight(self, ctx: Context) -> Iterable[Problem]:
-        running = processes.running(ctx.identity.instance).values()
-        for name, port in ports.taken_by_others(ctx.identity.ports, running).items():
-            yield Problem(
-                f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
-                f"end that program (`ss -ltnp 'sport = :{port}'` names it), or use another --name",
+        # A part that has just been killed, or is just being started again, holds its ports unseen.
+        with contextlib.suppress(TimedOut):
+            until(
+                lambda: pending(taken[0].what) if (taken := list(_taken(ctx))) else ready(),
+                what="the ports of the sandbox",
+                timeout=budgets.PORTS,
+                waiter=replace(ctx.waiter, interval=0.1),
             )
+        yield from _taken(ctx)
+        running = processes.running(ctx.identity.instance)
         if not running and (free := processes.free_memory()) < MEMORY_BYTES:
             yield Problem(
                 f"{free // 1024**2} MiB of memory are free, {MEMORY_BYTES // 1024**2} are needed",
@@ -55,14 +60,6 @@ class SupervisorRuns(Step):
                 f"{_DISK_BYTES // 1024**2} are needed",
                 "make room there, or set CAPI_LLM_STATE to a folder on another disk",
             )
-        if "capi-docker" not in running:
-            for port in ports.IN_MEMORY_PORTS:
-                if not ports.free(port, ctx.identity.loopback):
-                    yield Problem(
-                        f"another program listens on {ctx.identity.loopback}:{port}, "
-                        "which the simulated machines need",
-                        f"end that program (`ss -ltnp 'sport = :{port}'` names it)",
-                    )
 
     def probe(self, ctx: Context) -> Status:
         supervisor = Supervisor(ctx.sandbox)
@@ -157,6 +154,24 @@ class ApiServer(Process):
         )
         if not ctx.identity.uid:
             ctx.plane.record_uid(ctx.api().uid())
+
+
+def _taken(ctx: Context) -> Iterable[Problem]:
+    """Each port of the sandbox that something listens on which is none of its parts."""
+    running = processes.running(ctx.identity.instance).values()
+    for name, port in ports.taken_by_others(ctx.identity.ports, running).items():
+        yield Problem(
+            f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
+            f"end that program (`ss -ltnp 'sport = :{port}'` names it), or use another --name",
+        )
+    if "capi-docker" not in running:
+        for port in ports.IN_MEMORY_PORTS:
+            if not ports.free(port, ctx.identity.loopback):
+                yield Problem(
+                    f"another program listens on {ctx.identity.loopback}:{port}, "
+                    "which the simulated machines need",
+                    f"end that program (`ss -ltnp 'sport = :{port}'` names it)",
+                )
 
 
 def _released(ctx: Context, stopped: Iterable[str]) -> Status:
