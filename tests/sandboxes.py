@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from capi_llm import plane
+from capi_llm.errors import TimedOut
 from capi_llm.identity import Identities
 from capi_llm.kube.client import Api
 from capi_llm.sandbox import executables
@@ -53,6 +57,17 @@ class Sandbox:
             f"{' '.join(argv)} ended with {done.returncode}: {done.stderr}"
         )
         return done
+
+
+def times_out(wait: Callable[[], object], pattern: str) -> TimedOut:
+    """``wait`` runs out of time with words that match ``pattern``; for a while it may do so with others, on a
+    machine that does much else."""
+    for _ in range(6):
+        with pytest.raises(TimedOut) as caught:
+            wait()
+        if re.search(pattern, str(caught.value)):
+            return caught.value
+    raise AssertionError(f"{pattern!r} is not in: {caught.value}")
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def test_deadline_says_the_last_status_and_what_to_do() -> None:
         waiting.until(
             script(waiting.pending("1 of 2 workers", cause="no image")), what="cluster a/b", timeout=0.2
         )
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     assert "cluster a/b is not ready after 0 s: 1 of 2 workers; no image" in str(caught.value)
     assert "to go on: " in str(caught.value)
     assert caught.value.exit_code == 4

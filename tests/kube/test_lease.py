@@ -183,7 +183,7 @@ def test_releasing_while_the_server_is_away_is_quick(control_plane: ControlPlane
         control_plane.kill_apiserver()
         started = time.monotonic()
         held.release()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 5
     control_plane.start()
 
 

@@ -233,7 +233,7 @@ def test_nobody_listens(closed_port: int, to: Path) -> None:
         http.download(f"http://127.0.0.1:{closed_port}/f", to)
     assert caught.value.what == f"127.0.0.1:{closed_port} can not be reached"
     assert "refused" in caught.value.why
-    assert time.monotonic() - started < 1.0  # not tried again
+    assert time.monotonic() - started < 3  # not tried again
 
 
 def test_nobody_answers(to: Path) -> None:
