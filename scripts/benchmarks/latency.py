@@ -17,6 +17,7 @@ from capi_llm.clusters import create, tree
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import MACHINE_DEPLOYMENTS, Object
+from capi_llm.kube.streams import watch
 from sandboxes import Sandbox
 
 WITHIN = "wait_ready"
@@ -153,11 +154,11 @@ def _unready(api: Api, deployment: Object) -> Iterator[Callable[[], tuple[float,
         return str(api.merge_patch(ref, patch, subresource="status")["metadata"]["resourceVersion"])
 
     query = {"resourceVersion": set_ready(ready - 1), "timeoutSeconds": "90"}
-    watch = api.watch(MACHINE_DEPLOYMENTS, ref.namespace, query=query, read_timeout=90)
+    stream = watch(api, MACHINE_DEPLOYMENTS, ref.namespace, query=query, read_timeout=90)
     known = [0.0]
 
     def follow() -> None:
-        if any(json.loads(line)["object"]["status"]["readyReplicas"] == ready for line in watch.lines()):
+        if any(json.loads(line)["object"]["status"]["readyReplicas"] == ready for line in stream.lines()):
             known[0] = time.monotonic()
 
     follower = threading.Thread(target=follow)
@@ -172,5 +173,5 @@ def _unready(api: Api, deployment: Object) -> Iterator[Callable[[], tuple[float,
     try:
         yield make_ready
     finally:
-        watch.close()
+        stream.close()
         set_ready(ready)

@@ -28,7 +28,7 @@ class Sizes:
     """Of what takes longer."""
     objects: int = 500
     clusters: int = 200
-    workers: int = 4
+    workers: int = 5
     many: int = 20
     """Clusters made at once."""
     megabytes: int = 1024
