@@ -12,10 +12,10 @@ import http.server
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -24,6 +24,8 @@ from capi_llm import waiting
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES, Object, Ref
 from control_plane import ControlPlane, free_port
+
+_Found = TypeVar("_Found")
 
 PORT = 8000
 """The port that every pod seems to listen on; a real server is behind it."""
@@ -241,9 +243,9 @@ def _behind(backend: Backend) -> Object:
     }
 
 
-def wait_for(look: Any, what: str, timeout: float = 30) -> Any:
+def wait_for(look: Callable[[], _Found | None], what: str, timeout: float = 30) -> _Found:
     """What ``look`` returns as soon as it is something."""
-    found: list[Any] = []
+    found: list[_Found] = []
 
     def probe() -> waiting.Status:
         found[:] = [value] if (value := look()) else []

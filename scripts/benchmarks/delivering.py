@@ -40,6 +40,7 @@ def measure(place: Place) -> Findings:
 
     def start(sandbox: Sandbox, name: str, namespace: str) -> Callable[[], Ran]:
         count = place.sizes.objects
+        command: list[str | Path]
         if name == OURS:
             helm = executables.paths(sandbox.settings)["helm"]
             folder = _bundle(place, namespace, count)

@@ -14,13 +14,13 @@ def measure(place: Place) -> Findings:
     findings = Findings()
     here = fleet.standing_still(place)
     env = place.env(here.sandbox)
-    get = [place.kubectl, "get", "clusters.cluster.x-k8s.io,machines,machinedeployments", "-A"]
-    describe = [place.clusterctl, "describe", "cluster", fleet.PATTERN, "-n", fleet.FLEET]
+    get = (place.kubectl, "get", "clusters.cluster.x-k8s.io,machines,machinedeployments", "-A")
+    describe = (place.clusterctl, "describe", "cluster", fleet.PATTERN, "-n", fleet.FLEET)
     found = in_turns(
         max(place.sizes.runs // 2, 1),
         {
-            STATUS: lambda: run([CAPI_LLM, "status"], env=env),
-            f"{STATUS} --all": lambda: run([CAPI_LLM, "status", "--all"], env=env),
+            STATUS: lambda: run((CAPI_LLM, "status"), env=env),
+            f"{STATUS} --all": lambda: run((CAPI_LLM, "status", "--all"), env=env),
             "kubectl get clusters,machines,machinedeployments -A": lambda: run(get, env=env),
             "clusterctl describe cluster, one": lambda: run(describe, env=env),
         },

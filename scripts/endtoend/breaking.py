@@ -8,6 +8,7 @@ import sys
 import threading
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from capi_llm.settings import load
 from capi_llm.tools import prepare
@@ -22,8 +23,8 @@ def kills(run: Run, count: int, seed: int, usual: float) -> None:
     """``count`` new planes; on each the bootstrap, which takes ``usual`` seconds, is killed and run again."""
     chosen = random.Random(seed)
     with run.part(f"bootstrap killed {count} times") as seen:
-        seen["seed"], rounds = seed, []
-        seen["rounds"] = rounds
+        rounds: list[dict[str, Any]] = []
+        seen.update(seed=seed, rounds=rounds)
         for number in range(count):
             moment = round(chosen.uniform(0.5, usual), 1)
             ended = run.killed(moment, *BOOTSTRAP)
@@ -65,7 +66,7 @@ def sequential(run: Run) -> None:
         launcher = run.folder / "certificates"
         launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{HERE / "certificates.py"}" "$@"\n')
         launcher.chmod(0o755)
-        command = [HERE / "sequential.sh", "sequential", names.node(names.KUBERNETES)]
+        command: list[str | Path] = [HERE / "sequential.sh", "sequential", names.node(names.KUBERNETES)]
         command += [parts["capi-components"], launcher, definition, *names.MANAGERS.values()]
         done = subprocess.run(command, env=run.environment, text=True, capture_output=True)
         seen["steps"] = dict(line.split("\t") for line in done.stdout.splitlines())

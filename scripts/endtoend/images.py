@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from capi_llm.tools.attempts import Progress
+from capi_llm.tools.parts import Source
 from endtoend import archive, binaries, knative, names, node, rootfs
 from endtoend.archive import Image, Layer
 
@@ -163,7 +164,7 @@ def _on(
     return Image([image_name], [below, layer], [path], environment or {}, user)
 
 
-def module(source: binaries.Source, cache: Path) -> Path:
+def module(source: Source, cache: Path) -> Path:
     """The folder of a module, which is fetched if it is not here."""
     command = ["go", "mod", "download", "-json", source.module]
     folder = archive.clear(cache / "module")

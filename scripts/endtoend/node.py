@@ -154,7 +154,7 @@ def _preload(root: Path, images: Path) -> None:
         address = f"{folder}/c.sock"
         config = Path(folder) / "config.toml"
         config.write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
-        command = ["containerd", "--config", config, "--root", root / "var/lib/containerd"]
+        command: list[str | Path] = ["containerd", "--config", config, "--root", root / "var/lib/containerd"]
         command += ["--state", f"{folder}/state", "--address", address, "--log-level", "error"]
         server = subprocess.Popen(command)
         try:

@@ -44,7 +44,7 @@ class Traffic:
         kubeconfig.touch(0o600)
         kubeconfig.write_text(run.capi_llm("kubeconfig", cluster, "--stdout").data)
         # By kubectl itself: it is asked all the time, and the machine has other work.
-        self._nodes = [run.ready.kubectl, "--kubeconfig", kubeconfig, "get", "nodes", "--output", "json"]
+        self._nodes = (run.ready.kubectl, "--kubeconfig", kubeconfig, "get", "nodes", "--output", "json")
         self._addresses: list[str] = []
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._look, self._ask)]

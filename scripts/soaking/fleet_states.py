@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from capi_llm.apps.bundle import Chart
 from capi_llm.apps.catalogue import shipped
 from capi_llm.apps.engine import Release
 from capi_llm.apps.fleet import registration
@@ -24,6 +23,7 @@ from capi_llm.contract import fleet as contract
 from capi_llm.contract.fleet_troubles import BundleState
 from capi_llm.errors import TimedOut
 from capi_llm.kube.resources import CONFIGMAPS, DEPLOYMENTS, Ref
+from capi_llm.tools.helm import Chart
 from capi_llm.waiting import Status, pending, ready
 from soaking.fleet import APPS, CLUSTERS, CONFIGMAP, LABEL, NAMESPACE, Stage
 
@@ -63,19 +63,16 @@ def registered(stage: Stage) -> None:
 
     seconds = stage.until("the agent to be asked for", waits)
     stage.note("WaitCheckIn", "the agent has not been started", status("w1"), seconds)
+    agent = Ref(DEPLOYMENTS, "fleet-agent", "cattle-fleet-system")
+
+    def deployed(cluster: str) -> Status:
+        return ready() if stage.workloads[cluster].find(agent) else pending("not there")
+
     for cluster in CLUSTERS:
-        stage.until(
-            "the agent's Deployment",
-            lambda cluster=cluster: (
-                ready()
-                if stage.workloads[cluster].find(Ref(DEPLOYMENTS, "fleet-agent", "cattle-fleet-system"))
-                else pending("not there")
-            ),
-        )
+        stage.until("the agent's Deployment", functools.partial(deployed, cluster))
         stage.fleet.start_agent(cluster, stage.kubeconfigs[cluster])
     both = [
-        stage.until(f"the agent of {cluster}", lambda cluster=cluster: status(cluster))
-        for cluster in CLUSTERS
+        stage.until(f"the agent of {cluster}", functools.partial(status, cluster)) for cluster in CLUSTERS
     ]
     stage.note("Ready, cluster", "both agents were started", status("w1"), sum(both))
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,7 +36,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(argv: list[str | Path], **more: object) -> str:
+def run(argv: Sequence[str | Path], **more: object) -> str:
     command = [str(item) for item in argv]
     done = subprocess.run(command, capture_output=True, text=True, **more)  # type: ignore[call-overload]
     if done.returncode:
@@ -44,7 +44,7 @@ def run(argv: list[str | Path], **more: object) -> str:
     return str(done.stdout)
 
 
-def until(probe, what: str, seconds: float) -> float:
+def until(probe: Callable[[], object], what: str, seconds: float) -> float:
     """Wait until ``probe`` is true; returns after how many seconds."""
     began = time.monotonic()
     while time.monotonic() - began < seconds:
@@ -109,7 +109,7 @@ def prepared(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def process(argv: list[str | Path], log: Path, **more: object) -> Iterator[subprocess.Popen[bytes]]:
+def process(argv: Sequence[str | Path], log: Path, **more: object) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as file:
         child = subprocess.Popen(
             [str(item) for item in argv], stdout=file, stderr=file, stdin=subprocess.DEVNULL, **more
@@ -144,18 +144,8 @@ def postgresql(folder: Path, password: str) -> Iterator[str]:
     bins = programs[-1].parent
     run([bins / "initdb", "-D", home / "data", "-U", "litellm", "-A", "scram-sha-256", f"--pwfile={word}"],
         cwd=home, **more)  # fmt: skip
-    argv = [
-        bins / "postgres",
-        "-D",
-        home / "data",
-        "-p",
-        str(port),
-        "-k",
-        home,
-        "-c",
-        "listen_addresses=127.0.0.1",
-    ]
-    with process(argv, folder / "postgresql.log", cwd=home, **more):
+    place = ("-D", home / "data", "-p", str(port), "-k", home, "-c", "listen_addresses=127.0.0.1")
+    with process((bins / "postgres", *place), folder / "postgresql.log", cwd=home, **more):
         env = {**os.environ, "PGPASSWORD": password}
         psql = ["psql", "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "litellm", "-v", "ON_ERROR_STOP=1"]
         ready = [bins / "pg_isready", "-h", "127.0.0.1", "-p", str(port), "-q"]
@@ -225,9 +215,9 @@ class LiteLLM:
 def litellm(folder: Path, config: Path, env: dict[str, str], port: int = 0) -> Iterator[LiteLLM]:
     """LiteLLM with that configuration, ready."""
     port = port or free_port()
-    argv = [sys.executable, "-P", "-c", "from litellm.proxy.proxy_cli import run_server; run_server()",
+    argv = (sys.executable, "-P", "-c", "from litellm.proxy.proxy_cli import run_server; run_server()",
             "--config", config, "--host", "127.0.0.1", "--port", str(port),
-            "--telemetry", "False"]  # fmt: skip
+            "--telemetry", "False")  # fmt: skip
     around = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-CAPI_LLM = (sys.executable, "-m", "capi_llm")
+CAPI_LLM: tuple[str, ...] = (sys.executable, "-m", "capi_llm")
 INSTANCE_MARK, PART_MARK = "CAPI_LLM_SANDBOX", "CAPI_LLM_SANDBOX_PART"
 CLUSTER = "demo"
 KINDS = (

@@ -115,7 +115,7 @@ def _outside(python: Path) -> dict[str, str]:
 def rendered(url: str, given: dict[str, str], home: Path) -> dict[str, str]:
     """The environment of the bundle's container; ``given`` has the keys of its Secret."""
     helm = executables.bring(Settings.from_environment())["helm"]
-    argv = [helm, "template", "openwebui", BUNDLE, "--namespace", "llm", "--set", f"openaiUrl={url}"]
+    argv = (helm, "template", "openwebui", BUNDLE, "--namespace", "llm", "--set", f"openaiUrl={url}")
     done = parts.run(argv, env={"PATH": os.environ["PATH"], "HOME": str(home)})
     (deployment,) = (item for item in yaml.safe_load_all(done) if item["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
@@ -143,7 +143,7 @@ def _seen(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         for path in moved.values():
             path.mkdir()
         port = parts.free_port()
-        argv = [venv / "bin/open-webui", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        argv = (venv / "bin/open-webui", "serve", "--host", "127.0.0.1", "--port", str(port))
         around = {"PATH": os.environ["PATH"], **env, **{name: str(path) for name, path in moved.items()}}
         with parts.process(argv, folder / "openwebui.log", cwd=folder, env=around) as child:
             url = f"http://127.0.0.1:{port}"

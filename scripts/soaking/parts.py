@@ -38,7 +38,8 @@ def series(
     dice: random.Random, *, kills: int, deadline: float, recycle: bool, say: Any
 ) -> list[dict[str, Any]]:
     """Rounds until ``kills`` events have hit, or the time is over. One result each."""
-    life, decoys, rounds = Life.begin(0), Decoys(recycle), []
+    life, decoys = Life.begin(0), Decoys(recycle)
+    rounds: list[dict[str, Any]] = []
     try:
         first = life.run("bootstrap")
         if first.code:
