@@ -33,7 +33,7 @@ class Identity:
     """One plane. ``uid`` is empty until its API server has answered once.
 
     ``instance`` is a random word that marks every process of a sandbox, and the containers of a
-    kind plane; ``loopback`` is the 127.0.0.N that a sandbox's simulated machines listen on;
+    kind plane; ``loopback`` is the 127.0.N.N that a sandbox's simulated machines listen on;
     ``ports`` are those assigned to it. ``choices`` is what was asked for when the plane was made:
     see :mod:`capi_llm.steps.choices`.
     """

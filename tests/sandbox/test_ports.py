@@ -124,13 +124,20 @@ def test_each_sandbox_gets_an_address_of_its_own(in_memory_ports: tuple[int, int
     for _ in range(5):
         taken.append(ports.assign_loopback(taken))
     assert len(set(taken)) == 5
-    assert all(address.startswith("127.0.0.") for address in taken)
+    assert all(ports.is_loopback(address) for address in taken)
+
+
+@pytest.mark.usefixtures("in_memory_ports")
+def test_those_who_do_not_know_of_each_other_hardly_get_the_same() -> None:
+    """Two users' sandboxes that are made in the same moment: nothing listens there yet."""
+    assert len({ports.assign_loopback(()) for _ in range(20)}) > 15
 
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_an_address_on_which_somebody_uses_a_fixed_port_is_left_out(
-    in_memory_ports: tuple[int, int], which: int
+    in_memory_ports: tuple[int, int], which: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ports, "_TRIES", 0)  # as where there are no others
     every = {f"127.0.0.{number}" for number in range(1, ports._LOOPBACKS)}
     left = {"127.0.0.3", "127.0.0.4"}
     with listen(in_memory_ports[which]), listen(in_memory_ports[which], "127.0.0.2"):

@@ -48,6 +48,7 @@ IN_MEMORY_RANGE = (20000, 24000)
 """Ports of the in-memory provider's workload API servers, from the same file."""
 
 _LOOPBACKS = 64
+_TRIES = 32
 
 
 def room(endpoints: Iterable[int]) -> int:
@@ -113,16 +114,18 @@ def assign(taken: Iterable[int], names: Iterable[str] = NAMES) -> dict[str, int]
 
 
 def assign_loopback(taken: Iterable[str]) -> str:
-    """A 127.0.0.N of its own for the simulated machines, whose ports are fixed.
+    """A 127.0.N.N of its own for the simulated machines, whose ports are fixed.
 
-    Raises PrerequisiteMissing where every address is in use; on systems with only
-    127.0.0.1 (macOS) that is so from the second sandbox on.
+    One of so many that another user's sandbox, made in the same moment, has another. Where only some of
+    127.0.0.0/24 can be had (macOS), one of these. Raises PrerequisiteMissing where every address is in use;
+    on macOS as it comes that is so from the second sandbox on.
     """
     used = set(taken)
-    numbers = list(range(1, _LOOPBACKS))
-    secrets.SystemRandom().shuffle(numbers)
-    for number in numbers:
-        address = f"127.0.0.{number}"
+    dice = secrets.SystemRandom()
+    many = [f"127.0.{dice.randint(1, 254)}.{dice.randint(1, 254)}" for _ in range(_TRIES)]
+    few = [f"127.0.0.{number}" for number in range(1, _LOOPBACKS)]
+    dice.shuffle(few)
+    for address in (*many, *few):
         if address not in used and all(free(port, address) for port in IN_MEMORY_PORTS):
             return address
     raise PrerequisiteMissing(
