@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from capi_llm.errors import CapiLlmError, NotFound, TimedOut
@@ -39,16 +39,24 @@ class SupervisorRuns(Step):
         self.needs = needs
 
     def preflight(self, ctx: Context) -> Iterable[Problem]:
+        running: Collection[str] = ()
+        taken: list[Problem] = []
+
+        def seen() -> Status:
+            nonlocal running, taken
+            running = processes.running(ctx.identity.instance).values()
+            taken = list(_taken(ctx, running))
+            return pending(taken[0].what) if taken else ready()
+
         # A part that has just been killed, or is just being started again, holds its ports unseen.
         with contextlib.suppress(TimedOut):
             until(
-                lambda: pending(taken[0].what) if (taken := list(_taken(ctx))) else ready(),
+                seen,
                 what="the ports of the sandbox",
                 timeout=budgets.PORTS,
                 waiter=replace(ctx.waiter, interval=0.1),
             )
-        yield from _taken(ctx)
-        running = processes.running(ctx.identity.instance)
+        yield from taken
         if not running and (free := processes.free_memory()) < MEMORY_BYTES:
             yield Problem(
                 f"{free // 1024**2} MiB of memory are free, {MEMORY_BYTES // 1024**2} are needed",
@@ -156,9 +164,8 @@ class ApiServer(Process):
             ctx.plane.record_uid(ctx.api().uid())
 
 
-def _taken(ctx: Context) -> Iterable[Problem]:
-    """Each port of the sandbox that something listens on which is none of its parts."""
-    running = processes.running(ctx.identity.instance).values()
+def _taken(ctx: Context, running: Collection[str]) -> Iterable[Problem]:
+    """Each port of the sandbox that something listens on though its part is not ``running``."""
     for name, port in ports.taken_by_others(ctx.identity.ports, running).items():
         yield Problem(
             f"another program listens on 127.0.0.1:{port}, which is {name}'s port",
