@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from endtoend.run import Run
+from endtoend.run import Run, is_ready
 
 NODE_PORT = 30400
 _SERVICE = """
@@ -106,9 +106,6 @@ class Traffic:
 
 
 def _address(node: dict[str, Any]) -> str:
-    ready = any(
-        item["type"] == "Ready" and item["status"] == "True" for item in node["status"].get("conditions", [])
-    )
-    if not ready or node["spec"].get("unschedulable"):
+    if not is_ready(node) or node["spec"].get("unschedulable"):
         return ""
     return next((item["address"] for item in node["status"]["addresses"] if item["type"] == "InternalIP"), "")
