@@ -24,11 +24,10 @@ def measure(place: Place) -> Findings:
     def start(sandbox: Sandbox, name: str, namespace: str) -> Callable[[], Ran]:
         objects = twice.configmaps(namespace, place.sizes.objects)
         file = twice.listed(place, namespace, objects)
-        command: list[str | Path] = [sys.executable, APPLY_FILE, sandbox.kubeconfig, file]
         if name == OURS:
-            return lambda: run(command, env=place.env(sandbox))
+            return lambda: run([sys.executable, APPLY_FILE, sandbox.kubeconfig, file], env=place.env(sandbox))
         if name == THEIRS:
-            command = [place.kubectl, "apply", "--server-side", "-f", file]
+            command: list[str | Path] = [place.kubectl, "apply", "--server-side", "-f", file]
             return lambda: run(command, env=place.env(sandbox))
 
         def inside() -> Ran:

@@ -19,8 +19,8 @@ def measure(place: Place) -> Findings:
     found = in_turns(
         max(place.sizes.runs // 2, 1),
         {
-            STATUS: lambda: run((CAPI_LLM, "status"), env=env),
-            f"{STATUS} --all": lambda: run((CAPI_LLM, "status", "--all"), env=env),
+            STATUS: lambda: run([CAPI_LLM, "status"], env=env),
+            f"{STATUS} --all": lambda: run([CAPI_LLM, "status", "--all"], env=env),
             "kubectl get clusters,machines,machinedeployments -A": lambda: run(get, env=env),
             "clusterctl describe cluster, one": lambda: run(describe, env=env),
         },

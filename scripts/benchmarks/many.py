@@ -44,8 +44,8 @@ def measure(place: Place) -> Findings:
 
 
 def _ours(place: Place, sandbox: Sandbox, count: int) -> Ran:
-    argv = ["new-cluster", "many", "--count", str(count), "--workers", "1", "--timeout", WAIT]
-    return run((CAPI_LLM, *argv, "--apps", "none"), env=place.env(sandbox))
+    argv = ["new-cluster", "many", "--count", str(count), "--workers", "1", "--apps", "none"]
+    return run([CAPI_LLM, *argv, "--timeout", WAIT], env=place.env(sandbox))
 
 
 def _theirs(place: Place, sandbox: Sandbox, count: int) -> Ran:
@@ -53,12 +53,12 @@ def _theirs(place: Place, sandbox: Sandbox, count: int) -> Ran:
     files = [_manifest(place, sandbox, name) for name in names]
     env = place.env(sandbox)
     started = time.perf_counter()
-    ran = [run((place.kubectl, "apply", "-f", file), env=env) for file in files]
+    ran = [run([place.kubectl, "apply", "-f", file], env=env) for file in files]
     for name in names:
         cluster = ["wait", f"clusters.cluster.x-k8s.io/{name}", f"--timeout={WAIT}"]
-        ran.append(run((place.kubectl, *cluster, "--for=condition=ControlPlaneReady"), env=env))
+        ran.append(run([place.kubectl, *cluster, "--for=condition=ControlPlaneReady"], env=env))
         pools = ["machinedeployments", "-l", f"{tree.CLUSTER_NAME}={name}", f"--timeout={WAIT}"]
-        ran.append(run((place.kubectl, "wait", *pools, "--for=jsonpath={.status.phase}=Running"), env=env))
+        ran.append(run([place.kubectl, "wait", *pools, "--for=jsonpath={.status.phase}=Running"], env=env))
     wall = time.perf_counter() - started
     return Ran(wall, sum(each.processor for each in ran), max(each.peak for each in ran))
 
