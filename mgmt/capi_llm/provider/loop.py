@@ -159,16 +159,24 @@ class Loop:
     def _sweep(self) -> None:
         """Remove control planes whose Cluster's objects are gone, also without us having taken part in it."""
         for folder in self._workloads.folders():
-            try:
+            with self._told():
                 workload = read(folder)
                 # Asked now: what an informer does not know may be too new for it.
-                if workload is None or workload.uid not in self._owners():
+                if workload is not None and workload.uid not in self._owners():
                     _log.warning("removing %s, which belongs to no cluster any more", folder.name)
                     self._workloads.remove(folder)
-            except CapiLlmError as error:
-                if isinstance(error, Unauthorized | Forbidden):
-                    raise
-                _log.warning("looking for what is left over: %s", error.brief)
+        with self._told():
+            for name in self._workloads.remove_unnamed():
+                _log.warning("removed %s, which did not say whose it was", name)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except CapiLlmError as error:
+            if isinstance(error, Unauthorized | Forbidden):
+                raise
+            _log.warning("looking for what is left over: %s", error.brief)
 
     def _owners(self) -> set[str]:
         """The UIDs of all Clusters, and of those that our objects say they belong to."""

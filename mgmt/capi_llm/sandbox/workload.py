@@ -13,6 +13,7 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,12 +107,14 @@ class Workloads:
         found = self.find(uid)
         if found is not None:
             return found
-        state = _state(self._sandbox)
-        with locks.hold(state / "locks", ".planes", command=f"reserve {namespace}/{name}", wait=True):
+        with self._alone(f"reserve {namespace}/{name}"):
+            found = self.find(uid)
+            if found is not None:
+                return found  # another of its objects asked first
             folder = self._sandbox.clusters / uid[:CLUSTER_FOLDER]
             if folder.exists():
                 self.remove(folder)  # without its file: a removal was killed halfway
-            assigned = ports.assign(reserved_ports(state), ports.WORKLOAD)
+            assigned = ports.assign(reserved_ports(_state(self._sandbox)), ports.WORKLOAD)
             workload = Workload(uid, name, namespace, services, pods, assigned)
             self._write(workload)
         return workload
@@ -160,12 +163,26 @@ class Workloads:
                 fix="make it removable; it is tried again",
             ) from error
 
+    def remove_unnamed(self) -> list[str]:
+        """:meth:`remove` folders without their file, which a killed removal leaves. Returns their names."""
+        if all((folder / _FILE).exists() for folder in self.folders()):
+            return []
+        with self._alone("remove what is left of workload clusters"):  # one that is being made gets it yet
+            unnamed = [folder for folder in self.folders() if not (folder / _FILE).exists()]
+            for folder in unnamed:
+                self.remove(folder)
+        return [folder.name for folder in unnamed]
+
     def remove_all(self) -> None:
         """:meth:`remove` all of them."""
         for folder in self.folders():
             self.remove(folder)
         if left := processes.running_below(self._instance):
             raise _still_running(left)
+
+    def _alone(self, command: str) -> AbstractContextManager[None]:
+        """The lock under which folders and ports are given out: for all planes of the state folder."""
+        return locks.hold(_state(self._sandbox) / "locks", ".planes", command=command, wait=True)
 
     def _instance_of(self, folder: str) -> str:
         return f"{self._instance}.{folder}" if self._instance else ""
