@@ -10,7 +10,7 @@ from capi_llm.forward.records import Records
 from capi_llm.identity import Identities, Identity, Newer
 from capi_llm.plane import recipes
 from capi_llm.plane.making import choose, identity
-from capi_llm.sandbox import ports, remains
+from capi_llm.sandbox import ports, remains, reservations
 from capi_llm.settings import Settings
 from capi_llm.steps import engine
 from capi_llm.steps.context import Context, Plane, Report, Silent
@@ -44,7 +44,7 @@ def bootstrap(
     command = f"bootstrap --name {chosen.name}"
     with locks.hold(folder, chosen.name, command=command):
         # Ports are assigned and written down in one go, so that two new planes never share one.
-        with locks.hold(folder, ".planes", command=command, wait=True):
+        with reservations.alone(settings.state, command):
             ctx = _context(settings, identity(settings, chosen, upgrade=upgrade), cancel, report)
             recipe = recipe or _recipe(ctx, upgrade=upgrade)
             if patience is not None and ctx.identity.kind != "sandbox":

@@ -8,6 +8,7 @@ sandbox's instance word and the folder's name, and are found by it when nothing 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -17,11 +18,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from capi_llm import locks
 from capi_llm.errors import CapiLlmError, Refused
 from capi_llm.files import write_private
 from capi_llm.identity import Identities
-from capi_llm.sandbox import pki, ports, processes
+from capi_llm.sandbox import pki, ports, processes, reservations
 from capi_llm.sandbox.layout import CLUSTER_FOLDER, Layout
 from capi_llm.sandbox.parts import GATEWAY, LOOPBACK, Part, control_plane, gateway
 from capi_llm.sandbox.supervisor import CERTIFICATES_MARK, commands_of
@@ -152,9 +152,9 @@ class Workloads:
             raise _still_running(left)
         layout.socket.unlink(missing_ok=True)
         try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            return
+            while folder.exists():
+                with contextlib.suppress(FileNotFoundError):  # another removes it, too
+                    shutil.rmtree(folder)
         except OSError as error:
             raise CapiLlmError(
                 "the folder of a workload cluster can not be removed",
@@ -181,8 +181,8 @@ class Workloads:
             raise _still_running(left)
 
     def _alone(self, command: str) -> AbstractContextManager[None]:
-        """The lock under which folders and ports are given out: for all planes of the state folder."""
-        return locks.hold(_state(self._sandbox) / "locks", ".planes", command=command, wait=True)
+        """The lock under which folders and ports are given out."""
+        return reservations.alone(_state(self._sandbox), command)
 
     def _instance_of(self, folder: str) -> str:
         return f"{self._instance}.{folder}" if self._instance else ""
@@ -234,9 +234,15 @@ def gateways(sandbox: Layout) -> set[tuple[str, str]]:
 
 
 def reserved_ports(state: Path) -> set[int]:
-    """The ports of every plane and of every workload cluster under the state folder, running or not."""
-    of_planes = {port for plane in Identities(state).all() for port in plane.ports.values()}
-    sandboxes = [Layout(path) for path in (state / "sandboxes").glob("*")]
+    """The ports of every plane and of every workload cluster of this user, running or not.
+
+    ``state`` is the state folder that is asked for; others are known by :mod:`capi_llm.sandbox.reservations`.
+    """
+    states = reservations.folders(state)
+    of_planes = {
+        port for folder in states for plane in Identities(folder).all() for port in plane.ports.values()
+    }
+    sandboxes = [Layout(path) for folder in states for path in (folder / "sandboxes").glob("*")]
     workloads = [workload for sandbox in sandboxes for workload in of_sandbox(sandbox)]
     return of_planes | {port for workload in workloads for port in workload.ports.values()}
 
