@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +234,30 @@ def test_what_a_killed_writer_has_begun_is_removed_and_nothing_of_one_that_lives
             writer.wait()
             assert writer.stdout is not None
             writer.stdout.close()
+
+
+def test_sweeping_all_the_time_takes_nothing_from_writers(tmp_path: Path) -> None:
+    ended = threading.Event()
+
+    def write_all() -> None:
+        for number in range(300):
+            write_private(tmp_path / "state" / "file", str(number))
+
+    def clean() -> None:
+        while not ended.is_set():
+            sweep(tmp_path / "state")
+            with contextlib.suppress(OSError):
+                (tmp_path / "state" / "file").unlink()
+            with contextlib.suppress(OSError):
+                (tmp_path / "state").rmdir()
+
+    with ThreadPoolExecutor(2) as threads:
+        cleaning, writing = threads.submit(clean), threads.submit(write_all)
+        try:
+            writing.result()
+        finally:
+            ended.set()
+        cleaning.result()
 
 
 def test_a_damaged_plane_hides_no_other(planes: Identities) -> None:

@@ -7,8 +7,9 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from capi_llm.errors import CapiLlmError
 
@@ -20,6 +21,20 @@ def private_folder(path: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
+_R = TypeVar("_R")
+
+
+def in_folder(folder: Path, make: Callable[[], _R]) -> _R:
+    """What ``make`` makes in ``folder``, a :func:`private_folder`; again where another takes the empty folder
+    away in between. Raises OSError."""
+    for _ in range(9):
+        with contextlib.suppress(FileNotFoundError):
+            private_folder(folder)
+            return make()
+    private_folder(folder)
+    return make()
+
+
 _UNFINISHED = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.new")
 
 
@@ -29,9 +44,8 @@ def write_private(path: Path, content: str | bytes) -> None:
     Where the writer is killed, what it had begun stays until the next write, or :func:`sweep`.
     """
     with _told(path, "make the folder writable and check the space on its disk"):
-        private_folder(path.parent)
         sweep(path.parent, path.name)
-        _put(path, content.encode() if isinstance(content, str) else content)
+        in_folder(path.parent, lambda: _put(path, content.encode() if isinstance(content, str) else content))
 
 
 def replace(path: Path, content: str) -> None:
@@ -41,12 +55,24 @@ def replace(path: Path, content: str) -> None:
         _put(real, content.encode(), mode=real.stat().st_mode & 0o7777 if real.exists() else 0o644)
 
 
+def begin(path: Path) -> tuple[int, str]:
+    """A new file beside ``path``: its handle and its name, to be renamed to ``path`` or linked there.
+
+    It is locked, so that :func:`sweep` leaves it alone while its writer lives. Raises OSError.
+    """
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+        with contextlib.suppress(OSError):  # not every network's disk can
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # it was swept before it was locked
+
+
 def _put(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    handle, temporary = begin(path)
     try:
         with os.fdopen(handle, "wb") as file:
-            with contextlib.suppress(OSError):  # not every network's disk can
-                fcntl.flock(file, fcntl.LOCK_EX)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

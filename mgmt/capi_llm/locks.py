@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from capi_llm.errors import CapiLlmError, Refused
-from capi_llm.files import private_folder
+from capi_llm.files import in_folder
 from capi_llm.settings import hostname
 
 
@@ -117,8 +117,7 @@ def _hidden(pid: int) -> bool:
 
 def _open(path: Path) -> int:
     try:
-        private_folder(path.parent)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return in_folder(path.parent, lambda: os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise CapiLlmError(
             "a lock file can not be made",

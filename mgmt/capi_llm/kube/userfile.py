@@ -10,13 +10,12 @@ import contextlib
 import datetime
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from capi_llm import waiting
 from capi_llm.errors import BadInput, CapiLlmError, Refused, TimedOut
-from capi_llm.files import private_folder, sweep, write_private
+from capi_llm.files import begin, in_folder, sweep, write_private
 from capi_llm.kube import merging
 from capi_llm.kube.kubeconfig import Kubeconfig
 from capi_llm.kube.merging import Mark
@@ -78,15 +77,13 @@ def _text(path: Path) -> str:
 def _locked(path: Path) -> Iterator[None]:
     lock = path.with_name(f"{path.name}.lock")
     try:
-        private_folder(path.parent)
         sweep(path.parent, lock.name)
-        handle, name = tempfile.mkstemp(prefix=f".{lock.name}.", suffix=".new", dir=path.parent)
+        handle, name = in_folder(path.parent, lambda: begin(lock))
     except OSError as error:
         raise CapiLlmError(
             "the folder of the kubeconfig can not be written", on=str(path.parent), why=error.strerror or ""
         ) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         os.write(handle, _OURS)
         try:
             # Whole and locked before it has its name: who finds it, can tell whether its maker lives.
@@ -103,12 +100,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _link(made: Path, lock: Path) -> None:
     def probe() -> waiting.Status:
-        try:
-            os.link(made, lock)
-        except FileExistsError:
-            _remove_left(lock)
-            return waiting.pending("another program is changing it")
-        return waiting.ready()
+        for _ in range(2):
+            try:
+                os.link(made, lock)
+                return waiting.ready()
+            except FileExistsError:
+                _remove_left(lock)
+        return waiting.pending("another program is changing it")
 
     waiter = waiting.Waiter(interval=0.1)
     try:
