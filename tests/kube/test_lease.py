@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from capi_llm import waiting
-from capi_llm.errors import NotFound, Refused
+from capi_llm.errors import NotFound, Refused, Unavailable
 from capi_llm.kube.client import Api
 from capi_llm.kube.lease import COMMAND_ANNOTATION, LeaseLock
 from capi_llm.kube.resources import LEASES, Object, Ref
@@ -69,6 +69,33 @@ def test_a_first_try_whose_answer_was_lost_is_no_other_holder(
         mine.check()
         assert real(lease) is not None
     assert real(lease) is None
+
+
+def test_a_renewal_whose_answer_was_lost_does_not_keep_it_from_being_given_back(
+    api: Api, namespace: str, lease: Ref
+) -> None:
+    with lock(api, namespace):
+        api.merge_patch(lease, {"metadata": {"annotations": {"renewed": "again"}}})
+    assert api.find(lease) is None
+
+
+def test_one_that_could_not_be_given_back_does_not_stand_in_its_own_way(
+    api: Api, namespace: str, lease: Ref, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API server was away when it was to be deleted; the same command goes on with another part."""
+    first = lock(api, namespace)
+    with monkeypatch.context() as broken:
+
+        def away(_: Object) -> None:
+            raise Unavailable("can not delete", why="connection refused")
+
+        broken.setattr(first, "_delete", away)
+        with first:
+            pass
+    assert api.find(lease) is not None
+    with lock(api, namespace, "the next part"):
+        assert api.get(lease)["metadata"]["annotations"][COMMAND_ANNOTATION] == "the next part"
+    assert api.find(lease) is None
 
 
 def test_it_is_given_back_when_the_command_fails(api: Api, namespace: str, lease: Ref) -> None:

@@ -27,6 +27,9 @@ SINCE_ANNOTATION = f"{GROUP}/since"
 PROCESS_ANNOTATION = f"{GROUP}/process"
 """The holder's process, so that one that was killed on this machine does not keep others waiting."""
 
+_given_back: set[str] = set()
+"""Identities of this process's holders that could not delete their Lease: it holds nobody up."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -91,14 +94,23 @@ class LeaseLock:
             self._thread = None
         if self._lost is not None or not self._lease:
             return
-        metadata = self._lease["metadata"]
         try:
-            conditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-            body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
-            self._api.request("DELETE", self.ref.path, body=body, on=str(self.ref), timeout=5, retry_for=0)
+            try:
+                self._delete(self._lease)
+            except Conflict:
+                live = self._api.find(self.ref)  # renewed by us, and the answer was lost
+                if live is not None and (live.get("spec") or {}).get("holderIdentity") == self._identity:
+                    self._delete(live)
         except (ApiError, NotFound) as error:
             _log.debug("%s is left to expire: %s", self.ref, error)
+            _given_back.add(self._identity)
         self._lease = {}
+
+    def _delete(self, lease: Object) -> None:
+        metadata = lease["metadata"]
+        conditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": conditions}
+        self._api.request("DELETE", self.ref.path, body=body, on=str(self.ref), timeout=5, retry_for=0)
 
     def __enter__(self) -> LeaseLock:
         self.acquire()
@@ -155,7 +167,7 @@ class LeaseLock:
     def _expired(self, lease: Object) -> bool:
         spec = lease.get("spec") or {}
         renewed = spec.get("renewTime") or spec.get("acquireTime")
-        if not spec.get("holderIdentity") or not renewed:
+        if not spec.get("holderIdentity") or not renewed or spec["holderIdentity"] in _given_back:
             return True
         annotations = lease["metadata"].get("annotations") or {}
         if locks.is_dead(annotations.get(PROCESS_ANNOTATION, "")):
