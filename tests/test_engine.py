@@ -190,6 +190,19 @@ def test_a_recipe_in_the_wrong_order_is_refused_before_anything_is_touched(
     assert not any(step.probed or step.applied for step in recipe)
 
 
+def test_a_server_that_is_away_while_a_step_is_applied_is_waited_for(ctx: Context, report: Recorder) -> None:
+    away = [Unavailable("can not write", why="connection refused"), Unavailable("can not write", why="503")]
+
+    def write(ctx: Context) -> None:
+        if away:
+            raise away.pop()
+
+    step = Made("writes", work=write)
+    step.interval = 0.01
+    (result,) = engine.run((step,), ctx)
+    assert (result.outcome, step.applied) == ("done", 3)
+
+
 # Failures
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from capi_llm.errors import ApiError, CapiLlmError, Interrupted, PrerequisiteMissing, Refused, StepFailed
+from capi_llm.errors import CapiLlmError, Interrupted, PrerequisiteMissing, StepFailed
 from capi_llm.steps.context import Context
-from capi_llm.waiting import State, Status, Waiter, look, pending, until
+from capi_llm.waiting import State, Status, Waiter, look, pending, ready, until
 
 _log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class _Run:
                 outcome = "done"
                 report.step(step.name, status)
                 _log.info("step %s: %s", step.name, status.message)
-                step.apply(ctx)
+                self._apply(step, ctx)
                 ctx.waiter.report = lambda status: report.step(step.name, status)
                 status = until(
                     lambda: step.probe(ctx), what=step.name, timeout=step.timeout, waiter=ctx.waiter
@@ -230,6 +230,19 @@ class _Run:
         _log.info("step %s %s: %s", step.name, outcome, status.message, extra={"seconds": round(seconds, 1)})
         report.step(step.name, status, outcome=outcome, seconds=seconds)
         return Result(step.name, outcome, status, seconds)
+
+    def _apply(self, step: Step, ctx: Context) -> None:
+        """Again where the server can not be asked just now: it may be starting, as may a webhook of it."""
+
+        def applied() -> Status:
+            step.apply(ctx)
+            return ready()
+
+        def told(status: Status) -> None:
+            if not status.ready:
+                self._ctx.report.step(step.name, status)
+
+        until(applied, what=step.name, timeout=step.timeout, waiter=replace(ctx.waiter, report=told))
 
     def _judge(self) -> list[Result]:
         if len(self._errors) == 1:
@@ -260,8 +273,12 @@ def _start_threads(pool: concurrent.futures.Executor, count: int) -> None:
 def _look_safely(probe: Callable[[Context], Status], ctx: Context) -> Status:
     try:
         return look(lambda: probe(ctx))
-    except (ApiError, Refused) as error:
+    except Interrupted:
+        raise
+    except CapiLlmError as error:
         return Status(State.FAILED, error.brief, fix=error.fix)
+    except OSError as error:  # a file that somebody takes away meanwhile
+        return Status(State.FAILED, str(error))
 
 
 def check(recipe: Sequence[Step]) -> None:
