@@ -331,6 +331,20 @@ def test_a_reload_that_was_cut_off_is_finished_by_the_next(small: Small) -> None
     assert small.supervisor.states() == {"one": "STOPPED", "two": "STOPPED"}
 
 
+def test_a_part_that_is_ending_is_waited_for(small: Small) -> None:
+    """Who told it to stop was killed meanwhile."""
+    slow = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit())); "
+        "print('{}', flush=True); time.sleep(600)"
+    )
+    small.start(Part("one", (sys.executable, "-c", slow), ""))
+    small.supervisor._call("stopProcess", "one", False)
+    assert small.supervisor.states()["one"] == "STOPPING"
+    small.start(part("one", "good"))
+    eventually(lambda: small.supervisor.states()["one"] == "RUNNING", "it runs again")
+    assert small.said("one")["argv"] == ["good"]
+
+
 def test_a_new_supervisor_takes_the_place_of_a_killed_one(small: Small) -> None:
     small.start(part("one"))
     old = small.pids()

@@ -96,8 +96,6 @@ def _say(world: World, ref: Ref, obj: Object, workload: Workload, status: Status
     reason = "Running" if status.ready else "OtherCluster" if status.failed else "NotRunning"
     message = "; ".join(filter(None, (status.message, status.cause)))
     wanted = {
-        # Once it was there, Cluster API does not take it back: it is not healthy then.
-        "initialized": status.ready or bool(before.get("initialized")),
         "ready": status.ready,
         "version": spec.get("version"),
         "serverVersion": versions.KUBERNETES,
@@ -109,7 +107,10 @@ def _say(world: World, ref: Ref, obj: Object, workload: Workload, status: Status
         "unavailableReplicas": 1 - count,
         "observedGeneration": generation(obj),
     }
-    if not status.ready:
+    if status.ready:
+        # Once it is there, Cluster API does not take it back: later it is not healthy.
+        wanted["initialized"] = True
+    else:
         # A version that no healthy control plane has taken over keeps Cluster API from going on.
         wanted["version"] = before.get("version")
     if wanted["version"] is None:

@@ -17,7 +17,9 @@ from capi_llm.sandbox.layout import Layout
 from capi_llm.sandbox.parts import Part
 from capi_llm.waiting import Status, pending, ready
 
-_TIMEOUT = 3.0
+_TIMEOUT = 10.0
+"""Seconds for each step of an answer. A part that does not run refuses at once; what takes seconds is a
+machine that does much else, and says nothing about the part."""
 
 
 def health(url: str, *, authority: Path, certificate: Path, key: Path) -> Status:

@@ -133,8 +133,10 @@ def _find(instance: str, *, below: bool = False) -> list[tuple[psutil.Process, s
         return mark.startswith(f"{instance}.") if below else mark == instance
 
     found = []
-    for process in psutil.process_iter() if instance else ():
+    # Not process_iter: what it remembers of pids used again is not safe with threads.
+    for pid in psutil.pids() if instance else ():
         with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
             if process.uids().real != os.getuid():
                 continue
             environment = process.environ()

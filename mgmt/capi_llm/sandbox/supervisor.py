@@ -13,6 +13,7 @@ import io
 import shlex
 import socket
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -111,6 +112,10 @@ class Supervisor:
     def stop_part(self, name: str) -> None:
         """Stop ``name``; nothing happens if it does not run."""
         self._call("stopProcess", name, True, tolerate=(_NOT_RUNNING,))
+        # Whoever told it to stop may have been killed meanwhile: that is refused, too, until it has ended.
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while self._call("getProcessInfo", name)["statename"] == "STOPPING" and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _reload(self) -> None:
         ((added, changed, removed),) = self._call("reloadConfig")

@@ -38,9 +38,7 @@ class ClusterClasses(Step):
         except NotFound:
             # Providers that somebody else installs bring their kinds a moment after they are ready.
             served = self._served(ctx)
-            if served.ready:
-                raise
-            return served
+            return unapplied(self._apply(ctx, dry_run=True)) if served.ready else served
 
     def apply(self, ctx: Context) -> None:
         waiter = replace(
