@@ -172,11 +172,17 @@ def wait_ready(
     latest: tree.ClusterView | None = None
 
     def probe() -> Status:
-        nonlocal caught_up, latest
+        nonlocal caught_up
         if not caught_up:
             _catch_up(informers, ref)
             caught_up = True
-        objects = tree.collect(informers, namespace, extra)
+        status = judge(tree.collect(informers, namespace, extra))
+        # Informers of several kinds are not of one moment: the Cluster may say already that its topology is
+        # brought about, while what that was is not seen yet.
+        return judge(tree.collect(informers.api, namespace, extra)) if status.ready else status
+
+    def judge(objects: tree.Objects) -> Status:
+        nonlocal latest
         view = tree.find(objects, name, namespace)
         if view is None:
             return failed("it does not exist any more")

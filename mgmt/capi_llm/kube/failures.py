@@ -123,8 +123,13 @@ def from_connection(error: Exception, *, server: str, what: str, on: str) -> Api
 
 
 def never_arrived(error: Exception) -> bool:
-    """Whether the request surely never reached the server, so that any method may be sent again."""
-    return isinstance(error, Unavailable) and (error.reason == "ConnectionRefused" or error.status == 429)
+    """Whether the server has surely done nothing, so that any method may be sent again.
+
+    With 401 and 403 an Unavailable is that of a server that is still starting.
+    """
+    return isinstance(error, Unavailable) and (
+        error.reason == "ConnectionRefused" or error.status in (401, 403, 429)
+    )
 
 
 def scrub(message: str, sent: Any) -> str:

@@ -70,6 +70,9 @@ class Informer:
         self._synced = False
         self._trouble = ""
         self._error: CapiLlmError | None = None
+        self._attempt = 0
+        self._counts_from = 0
+        """An error of an earlier attempt tells those who wait nothing: it was asked before they came."""
         self._is_absent = False
         self._bells: list[waiting.Wakeup] = [waiting.Wakeup()]  # the first is the informer's own
         self._listeners: list[Listener] = []
@@ -133,6 +136,7 @@ class Informer:
         with self._lock:
             if not isinstance(self._error, (Unauthorized, Forbidden)):
                 self._error = None
+                self._counts_from = self._attempt + 1
         self._nudge.ring()
         self._wait(lambda: self._synced, timeout, cancel)
         self.check()
@@ -160,11 +164,14 @@ class Informer:
                 if condition():
                     return True
                 left = deadline - time.monotonic()
-                if self._error is not None or left <= 0:
+                if left <= 0 or (self._error is not None and self._ended(self._error)):
                     return False
                 bell.wait(rings, left)
         finally:
             cancel.detach(bell)
+
+    def _ended(self, error: CapiLlmError) -> bool:
+        return isinstance(error, (Unauthorized, Forbidden)) or self._attempt >= self._counts_from
 
     # ------------------------------------------------------------------ life
 
@@ -187,6 +194,8 @@ class Informer:
         while not self._stop.is_set():
             started = time.monotonic()
             nudges = self._nudge.rings()
+            with self._lock:
+                self._attempt += 1
             try:
                 if not self._store.version:
                     self._list()

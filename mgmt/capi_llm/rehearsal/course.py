@@ -13,7 +13,16 @@ from capi_llm.errors import ApiError, CapiLlmError, Invalid, TimedOut, Unavailab
 from capi_llm.kube.cache import Informers
 from capi_llm.kube.client import Api
 from capi_llm.kube.discovery import Discovery
-from capi_llm.kube.resources import CLUSTER_CLASSES, CLUSTERS, MACHINES, Object, Ref
+from capi_llm.kube.resources import (
+    CLUSTER_CLASSES,
+    CLUSTERS,
+    KUBEADM_CONTROL_PLANES,
+    MACHINE_DEPLOYMENTS,
+    MACHINE_SETS,
+    MACHINES,
+    Object,
+    Ref,
+)
 from capi_llm.rehearsal import live, reasons, timeline
 from capi_llm.rehearsal import stage as stages
 from capi_llm.rehearsal import world as worlds
@@ -238,10 +247,13 @@ class Course:
         """Wait until all clusters are at rest or given up; what is not at the deadline is in it."""
         with contextlib.suppress(TimedOut):
             until(settling.probe, what="the clusters", timeout=self._left(), waiter=self._waiter())
-            # The informers may be a moment behind what was just written.
-            for resource in (CLUSTERS, MACHINES):
-                for obj in self._api.list(resource):
-                    self._informers.of(resource).wait_seen(obj, _SEEN)
+        if settling.waiting_for:
+            return
+        # The informers may be a moment behind what was just written.
+        for resource in (CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, MACHINE_SETS, MACHINES):
+            for obj in self._api.list(resource):
+                self._informers.of(resource).wait_seen(obj, _SEEN)
+        with contextlib.suppress(TimedOut):
             until(settling.probe, what="the clusters", timeout=self._left(), waiter=self._waiter())
 
     def _waiter(self) -> Waiter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,6 +40,8 @@ REFUSED_SECONDS = 5.0
 
 _PASSING = re.compile(
     r"failed calling webhook|deadline exceeded|connection refused|please apply your changes"
+    r"|timed out|time allotted|connection reset|connection lost|i/o timeout|too many requests"
+    r"|unable to handle|\bEOF\b"
 )
 """What a topology fails with while the sandbox is too busy to answer."""
 
@@ -58,7 +61,7 @@ class Settling:
     failures: dict[Key, str] = field(default_factory=dict)
     scaled: dict[PoolKey, tuple[int, int]] = field(default_factory=dict)
     waiting_for: dict[Key, str] = field(default_factory=dict)
-    _failing: dict[Key, tuple[str, float]] = field(default_factory=dict)
+    _failing: dict[Key, float] = field(default_factory=dict)
     _given: set[Any] = field(default_factory=set)
     _since: float | None = None
 
@@ -105,10 +108,9 @@ class Settling:
             self._failing.pop(key, None)
             return None
         now = time.monotonic()
-        message, since = self._failing.setdefault(key, (condition.message, now))
-        self._failing[key] = (condition.message, since)
-        if now - since < REFUSED_SECONDS or _PASSING.search(message):
-            return f"topology: {message}"
+        since = self._failing.setdefault(key, now)
+        if now - since < REFUSED_SECONDS or _PASSING.search(condition.message):
+            return f"topology: {condition.message}"
         self.failures[key] = condition.message
         return ""
 
@@ -127,8 +129,8 @@ class Settling:
         for obj in self.informers.of(MACHINE_DEPLOYMENTS).items():
             pool, now = pool_key(obj), obj["spec"].get("replicas")
             wanted = now
-            if pool in self.replicas and pool not in self._given:
-                self._given.add(pool)
+            to_give = pool in self.replicas and pool not in self._given
+            if to_give:
                 wanted = self.replicas[pool]
             span = scaled_range(obj["metadata"].get("annotations") or {})
             if span is not None and wanted is not None and not span[0] <= wanted <= span[1]:
@@ -139,6 +141,8 @@ class Settling:
                 api = self.informers.api
                 done = api.merge_patch(MACHINE_DEPLOYMENTS.ref(obj), {"spec": {"replicas": wanted}})
                 self.informers.of(MACHINE_DEPLOYMENTS).wait_seen(done, 60)
+            if to_give:
+                self._given.add(pool)
 
     def _give_secrets(self) -> None:
         """Kubeadm configurations may take files from Secrets; those are not read, so they get stand-ins."""
@@ -149,14 +153,12 @@ class Settling:
         for (namespace, name), keys in wanted.items():
             if (namespace, name) in self._given:
                 continue
-            self._given.add((namespace, name))
             data = {key: base64.b64encode(b"simulated").decode() for key in sorted(keys)}
-            try:
+            with contextlib.suppress(Conflict):  # it is there
                 self.informers.api.create(
                     SECRETS, {"metadata": {"name": name, "namespace": namespace}, "data": data}
                 )
-            except Conflict:
-                continue
+            self._given.add((namespace, name))
 
 
 def classes_seen(informers: Informers, keys: Iterable[Key]) -> Status:
