@@ -16,8 +16,9 @@ from capi_llm.errors import CapiLlmError
 PROBE_SECONDS = 4.0
 """Longest wait for one answer of something outside."""
 
-ALL_SECONDS = 12.0
-"""Longest wait for a theme: a program that does not end by itself gets 5 seconds more to do so."""
+ALL_SECONDS = 20.0
+"""Longest wait for a theme. A program that does not answer gets 5 seconds more to end by itself; the rest is
+for a machine that does much else: who gives up earlier leaves the program behind."""
 
 T = TypeVar("T")
 

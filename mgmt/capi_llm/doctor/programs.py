@@ -11,7 +11,7 @@ from pathlib import Path
 
 from capi_llm import shell, versions
 from capi_llm.checks import Check, not_needed, ok, warning
-from capi_llm.doctor.probing import PROBE_SECONDS, side_by_side
+from capi_llm.doctor.probing import ALL_SECONDS, PROBE_SECONDS, side_by_side
 from capi_llm.errors import CapiLlmError
 
 _ASK = {
@@ -37,9 +37,7 @@ class Program:
 
 def gather(env: Mapping[str, str], cached: Mapping[str, Path]) -> dict[str, Program]:
     """``cached`` are programs that are here without being on PATH."""
-    looks = side_by_side(
-        {name: partial(_look, name, env, cached) for name in _ASK}, seconds=PROBE_SECONDS + 6
-    )
+    looks = side_by_side({name: partial(_look, name, env, cached) for name in _ASK}, seconds=ALL_SECONDS - 4)
     return {name: look.value or Program("", why=look.why) for name, look in looks.items()}
 
 

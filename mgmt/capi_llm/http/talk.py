@@ -79,6 +79,7 @@ class Talk:
         self._host = host
         self._socket: socket.socket | None = None
         self._late = False
+        self._over = False
         parts = urlsplit(url)
         self._name = parts.netloc
         try:
@@ -144,7 +145,11 @@ class Talk:
             yield Streamed(response)
 
     def hang_up(self) -> None:
-        """End what is under way, from another thread."""
+        """End what is under way, from another thread; what is asked after that fails at once."""
+        self._over = True
+        self._cut()
+
+    def _cut(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -154,6 +159,8 @@ class Talk:
         result: Any = info.get("return_value")
         if hasattr(result, "get_extra_info"):
             self._socket = result.get_extra_info("socket")
+            if self._over:  # it was still connecting
+                self._cut()
 
     @contextlib.contextmanager
     def _deadline(self, within: float) -> Iterator[None]:
@@ -162,7 +169,7 @@ class Talk:
 
         def late() -> None:
             self._late = True
-            self.hang_up()
+            self._cut()
 
         timer = threading.Timer(within, late)
         timer.daemon = True
