@@ -134,7 +134,7 @@ class ControlPlane:
         if self._apiserver is None:
             self.start_apiserver()
         with Api.from_kubeconfig(self.kubeconfig) as api:
-            waiting.until(api.ready, what="the API server", timeout=60, waiter=waiting.Waiter(interval=0.2))
+            waiting.until(api.ready, what="the API server", timeout=180, waiter=waiting.Waiter(interval=0.2))
         gc.collect()  # see pytest_collection_modifyitems in conftest.py
 
     def start_apiserver(self) -> None:

@@ -70,6 +70,15 @@ def times_out(wait: Callable[[], object], pattern: str) -> TimedOut:
     raise AssertionError(f"{pattern!r} is not in: {caught.value}")
 
 
+def without_charts(cache: Path, folder: Path) -> Path:
+    """A cache of the test's own in ``folder``, with the executables of ``cache`` and without charts."""
+    own = folder / "cache"
+    own.mkdir()
+    for name in ("parts", "locks"):
+        (own / name).symlink_to(cache / name)
+    return own
+
+
 @contextlib.contextmanager
 def own_settings() -> Iterator[Settings]:
     # Not pytest's tmp_path: unix sockets need a short path.

@@ -90,7 +90,10 @@ def _state(folder: Path) -> Iterator[State]:
         path = folder / "state.json"
         state = json.loads(path.read_text())
         yield state
-        path.write_text(json.dumps(state))
+        # As a whole: the program that asks may be killed at any time.
+        new = folder / "state.json.new"
+        new.write_text(json.dumps(state))
+        new.replace(path)
 
 
 def container(

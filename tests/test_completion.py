@@ -160,7 +160,7 @@ def test_an_api_server_that_hangs_is_not_waited_for(settings: Settings) -> None:
         without = time.monotonic() - started
         started = time.monotonic()
         assert completions("capi-llm scale ", env) == []
-        assert time.monotonic() - started < without + 5  # not the 30 s of other requests
+        assert time.monotonic() - started < without + 20  # not the 30 s of other requests
         server.settimeout(0)
         server.accept()[0].close()  # it was asked
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,5 +25,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     found = executables.bring(Settings.from_environment())
     with world(found, tmp_path_factory.mktemp("forward"), "a", "b", "kourier", "dead") as made:
-        made.backends["dead"].close()  # nothing listens behind this one
-        yield made
+        dead = made.backends["dead"]
+        port = dead.port
+        dead.close()
+        with socket.socket() as taken:  # nothing listens behind this one, and nobody else gets its port
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken.bind(("127.0.0.1", port))
+            yield made

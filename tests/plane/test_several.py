@@ -40,7 +40,8 @@ def test_each_cluster_has_an_end_of_its_own(sandbox: Sandbox, namespace: str) ->
     log = sandbox.ctx.sandbox.audit_log
     before = log.stat().st_size
     sandbox.cli("scale", "s-2", *where, "--workers", "0", "--no-wait")
-    assert [write.verb for write in writes(log, agent="capi-llm/", after=before)] == ["patch"]
+    done = [write for write in writes(log, agent="capi-llm/", after=before) if write.code < 400]
+    assert [write.verb for write in done] == ["patch"]  # a Conflict is tried again
     before = log.stat().st_size
     again = sandbox.cli("new-cluster", "s", *where, *IN_MEMORY, "--count", "3", "--workers", "0")
     assert "0 created, 3 were there and not changed" in again.stderr

@@ -26,6 +26,7 @@ from capi_llm.steps import engine
 from capi_llm.steps.chart import OWNER, HelmRelease, Wanted
 from capi_llm.steps.context import Context
 from capi_llm.tools.helm import Chart
+from sandboxes import times_out, without_charts
 
 WEBHOOKS = Resource(
     "admissionregistration.k8s.io",
@@ -176,7 +177,7 @@ def test_a_run_on_another_machine_is_waited_for(
     engine.run((step(repository, own),), ctx)
     pretend(api, own, "pending-upgrade", **{OWNER: "elsewhere"})
     with pytest.raises(Refused, match=r"helm is at work on .*machine elsewhere"):
-        engine.run((step(repository, own),), ctx)
+        engine.run((step(repository, own, timeout=600),), ctx)
 
 
 def test_another_tools_release_is_taken_or_refused_and_never_written(
@@ -206,7 +207,7 @@ def test_another_tools_release_is_taken_or_refused_and_never_written(
 
 
 def test_what_can_not_be_had(ctx: Context, repository: Repository, own: str, tmp_path: Path) -> None:
-    ctx = replace(ctx, settings=replace(ctx.settings, cache=_cache(ctx, tmp_path)))
+    ctx = replace(ctx, settings=replace(ctx.settings, cache=without_charts(ctx.settings.cache, tmp_path)))
     with pytest.raises(NotFound, match=r"chart small 9.9.9 from .* can not be had") as caught:
         engine.run((step(repository, own, "9.9.9"),), ctx)
     assert "see which versions" in caught.value.fix
@@ -220,15 +221,6 @@ def test_what_can_not_be_had(ctx: Context, repository: Repository, own: str, tmp
     offline = replace(ctx, settings=replace(ctx.settings, offline=True))
     with pytest.raises(PrerequisiteMissing, match="is not in the cache"):
         engine.run((step(repository, own),), offline)
-
-
-def _cache(ctx: Context, tmp_path: Path) -> Path:
-    """A cache with the executables and without charts."""
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    for name in ("parts", "locks"):
-        (cache / name).symlink_to(ctx.settings.cache / name)
-    return cache
 
 
 def test_values_that_do_not_fit(ctx: Context, api: Api, repository: Repository, own: str) -> None:
@@ -266,9 +258,10 @@ def test_a_pod_that_does_not_start_is_named(ctx: Context, api: Api, repository: 
     )
     repository.publish("small", "5.0.0", {"main.yaml": text}, schema=SCHEMA)
     here = step(repository, own, "5.0.0", timeout=4.0)
-    with pytest.raises(TimedOut, match=r"Deployment .*small: pod small-.*is not scheduled") as caught:
-        engine.run((here,), ctx)
-    assert caught.value.exit_code == 4
+    unscheduled = times_out(
+        lambda: engine.run((here,), ctx), r"Deployment .*small: pod small-.*is not scheduled"
+    )
+    assert unscheduled.exit_code == 4
 
     (pod,) = api.list(PODS, own)
     waits = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.example/gone:1"'}

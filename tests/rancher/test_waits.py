@@ -226,4 +226,4 @@ def test_the_core_provider_has_to_be_the_one_of_the_table(ctx: Context, turtles:
     text = deployment("capi-controller-manager", "x", namespace="cattle-capi-system")
     apply(turtles, objects(text), manager="test")
     with pytest.raises(TimedOut, match=r"is of version v1\.12\.7, and v1\.10\.6 is what this Rancher ships"):
-        wait(CoreProvider(ROW), ctx, 5)
+        wait(CoreProvider(ROW), ctx, 30)

@@ -87,13 +87,15 @@ def test_a_rehearsal_says_what_then_happens_and_writes_nothing(
     }
 
 
-def parts(state: Path) -> list[psutil.Process]:
-    """Processes of the sandboxes of rehearsals under this state folder."""
+def parts(state: Path) -> list[tuple[psutil.Process, str]]:
+    """Processes of the sandboxes of rehearsals under this state folder, and what they execute."""
     found = []
-    for process in psutil.process_iter():
+    for pid in psutil.pids():
         with contextlib.suppress(psutil.Error):
-            if any(str(state / "rehearsals") in word for word in process.cmdline()):
-                found.append(process)
+            process = psutil.Process(pid)
+            words = process.cmdline()
+            if any(str(state / "rehearsals") in word for word in words):
+                found.append((process, words[0]))
     return found
 
 
@@ -104,7 +106,7 @@ def at_work(sandbox: Sandbox, file: str, *more: str) -> subprocess.Popen[str]:
         env=sandbox.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not any("kube-apiserver" in " ".join(item.cmdline()) for item in parts(sandbox.settings.state)):
+    while not any("kube-apiserver" in executable for _, executable in parts(sandbox.settings.state)):
         assert command.poll() is None, command.stdout.read() if command.stdout else ""
         assert time.monotonic() < deadline
         time.sleep(0.2)
@@ -142,8 +144,8 @@ def test_a_rehearsal_goes_on_when_its_api_server_and_etcd_die(sandbox: Sandbox, 
         assert command.poll() is None, "it was to wait"
         victims = [
             process
-            for process in parts(sandbox.settings.state)
-            if Path(process.cmdline()[0]).name in ("kube-apiserver", "etcd")
+            for process, executable in parts(sandbox.settings.state)
+            if Path(executable).name in ("kube-apiserver", "etcd")
         ]
         assert len(victims) == 2
         for victim in victims:

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from self_signed import certificate
 
 BODY = bytes(range(256)) * 2000  # 512 000 bytes
 OTHER = BODY[::-1]
-QUICK = http.Limits(connect=2, stall=0.3, attempts=3, pause=0.01)
+QUICK = http.Limits(connect=5, stall=5, attempts=3, pause=0.01)
+IMPATIENT = replace(QUICK, stall=1)
+"""For servers that stall. Others are given more time: this machine may stall, too."""
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def test_file_without_a_length(server: Hostile, to: Path) -> None:
 @pytest.mark.parametrize("then", ["close", "reset", "stall"])
 def test_goes_on_where_it_broke_off(server: Hostile, to: Path, then: str) -> None:
     url = server.on("/f", Act(BODY, etag='"1"', at=300_000, then=then), Act(BODY, etag='"1"'))
-    assert http.download(url, to, sha256=sha256(BODY), limits=QUICK) == sha256(BODY)
+    assert http.download(url, to, sha256=sha256(BODY), limits=IMPATIENT) == sha256(BODY)
     first, second = server.asked("/f")
     assert "Range" not in first
     # A reset may throw away what was on its way.
@@ -153,8 +156,8 @@ def test_cut_short_often_but_always_further(server: Hostile, to: Path) -> None:
 
 
 def test_always_stalled(server: Hostile, to: Path) -> None:
-    with pytest.raises(FetchFailed, match=r"not one byte came for 0\.3 s"):
-        http.download(server.on("/f", Act(BODY, at=0, then="stall")), to, limits=QUICK)
+    with pytest.raises(FetchFailed, match=r"not one byte came for 1 s"):
+        http.download(server.on("/f", Act(BODY, at=0, then="stall")), to, limits=IMPATIENT)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
@@ -274,7 +277,7 @@ def test_stop_while_nothing_comes(server: Hostile, to: Path, at: int) -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
         http.download(url, to, cancel=cancel)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     timer.join()
 
 
@@ -303,5 +306,5 @@ def test_stop_before_the_answer(server: Hostile, to: Path) -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
         http.download(url, to, cancel=cancel)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
     timer.join()

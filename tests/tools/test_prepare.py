@@ -24,7 +24,7 @@ from capi_llm.tools.prepare import find, prepare
 from capi_llm.waiting import Cancel, pending, ready, until
 
 HERE = Path(__file__).parent
-QUICK = http.Limits(connect=2, stall=0.3, attempts=2, pause=0.01)
+QUICK = http.Limits(connect=5, stall=5, attempts=2, pause=0.01)
 needs_go = pytest.mark.skipif(shutil.which("go") is None, reason="no Go on PATH")
 
 
@@ -349,10 +349,14 @@ def test_stop_in_the_middle_of_a_build(tmp_path: Path, cache: Path) -> None:
     cancel = Cancel()
 
     def stop() -> None:
-        until(
-            lambda: ready() if (tmp_path / "pid").exists() else pending("not yet"), what="build", timeout=20
-        )
-        cancel.set()
+        pid = tmp_path / "pid"
+        try:
+            until(
+                lambda: ready() if pid.exists() and pid.read_text().strip() else pending("not yet"),
+                what="build", timeout=60,
+            )  # fmt: skip
+        finally:
+            cancel.set()
 
     thread = threading.Thread(target=stop)
     thread.start()

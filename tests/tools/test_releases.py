@@ -21,7 +21,7 @@ from capi_llm.tools.releases import Releases, find_checksum
 
 LINUX = Platform("linux", "amd64")
 WHERE = "/v1.0.0/linux/amd64/etcd"
-QUICK = http.Limits(connect=2, stall=0.3, attempts=2, pause=0.01)
+QUICK = http.Limits(connect=5, stall=5, attempts=2, pause=0.01)
 
 
 class Fetch:
