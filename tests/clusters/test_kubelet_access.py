@@ -12,6 +12,7 @@ from audit import writes
 from capi_llm.clusters import kubelet_access
 from capi_llm.errors import NotFound
 from capi_llm.kube.resources import CLUSTERS, KUBEADM_CONTROL_PLANES, SECRETS, Ref
+from capi_llm.waiting import Waiter, pending, ready, until
 from sandboxes import IN_MEMORY, Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -81,5 +82,14 @@ def test_a_cluster_that_does_not_answer_here_is_no_reason_to_stop(
 
 def test_in_memory_machines_have_no_kubelets(sandbox: Sandbox, namespace: str) -> None:
     sandbox.cli("new-cluster", "dream", "-n", namespace, *IN_MEMORY, "--workers", "0", "--no-wait")
+    cluster = Ref(CLUSTERS, "dream", namespace)
+    until(
+        lambda: (
+            ready()
+            if "infrastructureRef" in sandbox.api.get(cluster)["spec"]
+            else pending("Cluster API has not said yet what it is made of")
+        ),
+        what=str(cluster), timeout=60, waiter=Waiter(interval=0.1),
+    )  # fmt: skip
     assert kubelet_access.allow(sandbox.api, "dream", namespace) == ""
     assert sandbox.api.find(BINDING) is None

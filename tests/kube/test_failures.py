@@ -428,6 +428,15 @@ def test_403_of_a_server_that_is_starting_is_unavailable(scripted: Any) -> None:
         api.get(ONE)
 
 
+def test_a_server_that_has_not_all_its_paths_yet_is_waited_for(scripted: Any) -> None:
+    """Also with what must not be sent twice, and longer than one that does not answer."""
+    why = "the request has been made before all known HTTP paths have been installed, please try again"
+    early = reply(503, STATUS | {"message": why, "code": 503}, Retry_After="1")
+    api, server = scripted(early, early, GOOD, retry_for=1)
+    assert api.create(CONFIGMAPS, config_map("one", "default"))["metadata"]["name"] == "one"
+    assert len(server.requests) == 3
+
+
 def test_a_server_that_forbids_to_ask_whether_it_is_ready_is_starting(scripted: Any) -> None:
     """So it is for an administrator by RBAC, as kubeadm's: its roles are not read yet."""
     told = {"message": 'forbidden: User "kubernetes-admin" cannot get path "/readyz"', "code": 403}

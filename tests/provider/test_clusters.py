@@ -18,6 +18,7 @@ import pytest
 from audit import writes
 from capi_llm import versions
 from capi_llm.clusters import kubeconfig
+from capi_llm.files import write_private
 from capi_llm.kube.client import Api
 from capi_llm.kube.resources import (
     CLUSTERS,
@@ -327,12 +328,14 @@ def test_the_provider_killed_at_any_moment_of_a_creation(sandbox: Sandbox, names
 def test_another_cluster_at_its_address_is_not_ready(cluster: Kwok) -> None:
     path = cluster.layout.root / "cluster.json"
     good = path.read_text()
-    path.write_text(json.dumps({**json.loads(good), "kube_system": "another"}))
+    write_private(path, json.dumps({**json.loads(good), "kube_system": "another"}))
     try:
-        eventually(lambda: cluster.available()[0] == "False", "the refusal")
-        assert "another cluster answers at https://127.0.0.1:" in cluster.available()[1]
+        eventually(
+            lambda: "another cluster answers at https://127.0.0.1:" in cluster.available()[1], "the refusal"
+        )
+        assert cluster.available()[0] == "False"
     finally:
-        path.write_text(good)
+        write_private(path, good)
     cluster.wait()
 
 

@@ -200,6 +200,6 @@ def test_what_a_killed_rehearsal_left_is_removed_and_one_at_work_is_not(
     left = parts(sandbox.settings.state)
     assert left
     assert len(stage.clean(sandbox.settings)) == 1
-    psutil.wait_procs(left, timeout=10)
+    psutil.wait_procs([process for process, _ in left], timeout=10)
     assert parts(sandbox.settings.state) == []
     assert not (sandbox.settings.state / "rehearsals").exists()

@@ -28,6 +28,8 @@ _DENIED = re.compile(r"admission webhook .* denied|ValidatingAdmissionPolicy", r
 _MALFORMED = re.compile(r"^failed to (create typed patch object|convert new object)")
 _PERMISSION = re.compile(r"\buser \"|\bno permission|not allowed to", re.I)
 _OWNER = re.compile(r'conflict with "([^"]*)"')
+_NO_PATHS = "before all known HTTP paths have been installed"
+"""https://github.com/kubernetes/apiserver/blob/v0.32.2/pkg/util/notfoundhandler/not_found_handler.go"""
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -122,13 +124,18 @@ def from_connection(error: Exception, *, server: str, what: str, on: str) -> Api
     )
 
 
-def never_arrived(error: Exception) -> bool:
-    """Whether the server has surely done nothing, so that any method may be sent again.
+def starting(error: BaseException | None) -> bool:
+    """Whether the server has said that it is still starting, and has done nothing.
 
-    With 401 and 403 an Unavailable is that of a server that is still starting.
+    With 401 and 403 an Unavailable is that of such a server.
     """
-    return isinstance(error, Unavailable) and (
-        error.reason == "ConnectionRefused" or error.status in (401, 403, 429)
+    return isinstance(error, Unavailable) and (error.status in (401, 403) or _NO_PATHS in error.why)
+
+
+def never_arrived(error: BaseException | None) -> bool:
+    """Whether the server has surely done nothing, so that any method may be sent again."""
+    return starting(error) or (
+        isinstance(error, Unavailable) and (error.reason == "ConnectionRefused" or error.status == 429)
     )
 
 

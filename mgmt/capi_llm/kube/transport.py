@@ -32,6 +32,8 @@ POOL_SIZE = 16
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10.0
 _LONGEST_PAUSE = 2.0
+_STARTING = 4
+"""A server that says that it is starting is given so many times the time of one that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,11 @@ class Transport:
 
         if limit <= 0:
             return once()
-        late = tenacity.stop_before_delay(limit)
+        late, later = tenacity.stop_before_delay(limit), tenacity.stop_before_delay(_STARTING * limit)
 
         def over(state: tenacity.RetryCallState) -> bool:
+            if state.outcome is not None and failures.starting(state.outcome.exception()):
+                return later(state)
             # A first try that got no answer in its whole time has used up the limit alone: it gets another,
             # as an API server whose etcd has just come back leaves what it was asked meanwhile hanging.
             hung = state.attempt_number == 1 and (state.seconds_since_start or 0) >= timeout
