@@ -149,7 +149,7 @@ def new_cluster(
         if not wait:
             state.console.say(f"Next: capi-llm wait cluster {wanted.name}{_in(wanted.namespace)}")
             return
-        new_apps.bring_network(state, here, wanted.name, wanted.namespace, timeout=timeout)
+        new_apps.bring_network(state, here, outcome.obj, timeout=timeout)
         view = wait_for(state, here, wanted.name, wanted.namespace, timeout)
         _ready(state, here, wanted, view, time.monotonic() - started)
         left = timeout - (time.monotonic() - started)

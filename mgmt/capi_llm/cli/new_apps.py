@@ -12,6 +12,7 @@ from capi_llm.cli.options import State
 if TYPE_CHECKING:
     from capi_llm.apps.stack import Stack
     from capi_llm.clusters.spec import ClusterSpec
+    from capi_llm.kube.resources import Object
     from capi_llm.settings import Settings
     from capi_llm.steps.context import Plane
     from capi_llm.waiting import Status
@@ -56,14 +57,16 @@ def check_kubernetes(settings: Settings, kind: str, spec: ClusterSpec, names: tu
     own.brought(names if any(pool.minimum for pool in spec.pools) else (NONE,))
 
 
-def bring_network(state: State, here: Plane, name: str, namespace: str, *, timeout: float) -> None:
+def bring_network(state: State, here: Plane, cluster: Object, *, timeout: float) -> None:
     """Bring what is the network of a new cluster, as soon as its API server answers: without it no node is
     ever ready. Whatever apps are wanted; not where the cluster brings its own."""
     from capi_llm.cli.wait import wait_for
     from capi_llm.contract import capi
     from capi_llm.waiting import pending, ready
 
-    if not _has_network(state.settings, here, name, namespace):
+    name, namespace = cluster["metadata"]["name"], cluster["metadata"]["namespace"]
+    cni = cluster["metadata"].get("labels", {}).get("cni", "")
+    if not _network_bundle(state.settings, here.identity.kind, cni):
         return
 
     def initialized(view: Any, objects: Any) -> Status:
@@ -115,15 +118,8 @@ def network_of_several(
     return bring
 
 
-def _has_network(settings: Settings, here: Plane, name: str, namespace: str) -> bool:
-    """Whether a bundle is the network of the cluster."""
-    from capi_llm.apps import delivery
-
-    cni = delivery.find(here.api(), name, namespace)["metadata"].get("labels", {}).get("cni", "")
-    return _network_bundle(settings, here.identity.kind, cni)
-
-
 def _network_bundle(settings: Settings, kind: str, cni: str) -> bool:
+    """Whether a bundle is that network."""
     from capi_llm.apps.selection import bundles_of
 
     return any(bundle.cni == cni and bundle.fits(kind) for bundle in bundles_of(settings) if bundle.cni)
