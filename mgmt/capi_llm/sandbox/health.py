@@ -70,8 +70,9 @@ def ask(url: str, *, authority: Path, certificate: Path, key: Path, seconds: flo
 
 
 def _connect(
-    scheme: str, netloc: str, authority: Path, certificate: Path, key: Path, seconds: float = _TIMEOUT
+    scheme: str, netloc: str, authority: Path, certificate: Path, key: Path, seconds: float | None = None
 ) -> http.client.HTTPConnection:
+    seconds = seconds or _TIMEOUT
     if scheme == "http":
         return http.client.HTTPConnection(netloc, timeout=seconds)
     context = ssl.create_default_context(cafile=authority)

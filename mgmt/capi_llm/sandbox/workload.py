@@ -154,7 +154,7 @@ class Workloads:
         try:
             while folder.exists():
                 with contextlib.suppress(FileNotFoundError):  # another removes it, too
-                    shutil.rmtree(folder)
+                    _remove_tree(folder)
         except OSError as error:
             raise CapiLlmError(
                 "the folder of a workload cluster can not be removed",
@@ -245,6 +245,16 @@ def reserved_ports(state: Path) -> set[int]:
     sandboxes = [Layout(path) for folder in states for path in (folder / "sandboxes").glob("*")]
     workloads = [workload for sandbox in sandboxes for workload in of_sandbox(sandbox)]
     return of_planes | {port for workload in workloads for port in workload.ports.values()}
+
+
+def _remove_tree(folder: Path) -> None:
+    """The file that says whose it is goes last: who is killed meanwhile comes back to it."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _FILE:
+            path.unlink()
+    shutil.rmtree(folder)
 
 
 def _state(sandbox: Layout) -> Path:
