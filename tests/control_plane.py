@@ -35,6 +35,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _hold() -> socket.socket:
+    """A port that nobody else gets; who is told its number listens on it all the same."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
+
+
 class Pki:
     """One CA and what it signs, as PEM text and files."""
 
@@ -90,7 +98,8 @@ class ControlPlane:
     def __init__(self, executables: Mapping[str, Path], folder: Path) -> None:
         self._executables = executables
         self._folder = folder
-        self._etcd_port, self._etcd_peer_port, self.port = free_port(), free_port(), free_port()
+        self._held = [_hold() for _ in range(3)]
+        self._etcd_port, self._etcd_peer_port, self.port = (held.getsockname()[1] for held in self._held)
         self.etcd = f"http://127.0.0.1:{self._etcd_port}"
         self.server = f"https://127.0.0.1:{self.port}"
         self._etcd: subprocess.Popen[bytes] | None = None
@@ -235,6 +244,8 @@ class ControlPlane:
                 process.kill()
                 process.wait()
         self._apiserver = self._etcd = None
+        for held in self._held:
+            held.close()
 
     def _spawn(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{name}.log").open("ab") as log:

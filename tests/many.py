@@ -94,7 +94,9 @@ def write(api: Api, wanted: Iterable[Object]) -> None:
     def one(obj: Object) -> None:
         kind = KINDS[obj["kind"]]
         with contextlib.suppress(Conflict):  # a run before this one was killed
-            api.create(kind, obj)
+            # Idempotent: the API server may ask webhooks for a moment yet that are deleted already.
+            path = kind.path(obj["metadata"].get("namespace"))
+            api.request("POST", path, body=kind.typed(obj), idempotent=True)
         api.merge_patch(kind.ref(obj), {"status": obj["status"]}, subresource="status")
 
     with ThreadPoolExecutor(8) as pool:

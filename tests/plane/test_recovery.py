@@ -19,6 +19,7 @@ from capi_llm import plane
 from capi_llm.kube.resources import CLUSTERS, MACHINES, Ref
 from capi_llm.sandbox import ports, processes, workload
 from capi_llm.sandbox.parts import MANAGERS
+from capi_llm.sandbox.supervisor import Supervisor
 from capi_llm.settings import Settings
 from capi_llm.waiting import Status, Waiter, pending, ready, until
 from sandboxes import IN_MEMORY, Sandbox, running
@@ -98,7 +99,14 @@ def test_what_is_killed_comes_back(settings: Settings) -> None:
         sandbox.cli("wait", "cluster", "demo", "--timeout", "120s")
 
         (cluster,) = workload.of_sandbox(sandbox.ctx.sandbox)
-        assert len(processes.running_below(sandbox.ctx.identity.instance)) == 6
+        until(
+            lambda: (
+                ready()
+                if len(processes.running_below(sandbox.ctx.identity.instance)) == 6
+                else pending("its control plane is not back yet")
+            ),
+            what="the cluster's processes", timeout=120, waiter=Waiter(interval=0.2),
+        )  # fmt: skip
 
         sandbox.cli("portforward", "--management", "svc/kubernetes:0:443", "--detach")
 
@@ -158,10 +166,12 @@ def test_api_server_and_etcd_die_during_waits(settings: Settings) -> None:
         goes_on(command, *both)
         assert versions() == ["v1.33.0", "v1.33.0"]
 
-        kill(sandbox, "kube-apiserver")
+        supervisor = Supervisor(sandbox.ctx.sandbox)
+        supervisor.stop_part("kube-apiserver")
         command = start("wait", "plane")
         assert command.stderr is not None
         command.stderr.readline()
+        supervisor.start_part("kube-apiserver")
         goes_on(command, "etcd")
         assert plane.overview(sandbox.settings, sandbox.name).ready
 

@@ -247,7 +247,6 @@ def test_a_part_that_can_not_start_is_tried_again_and_says_why(small: Small) -> 
     small.configure(fails, replace(fails, name="absent", argv=("/nowhere/etcd",)))
     small.supervisor.start_part("fails")
     eventually(lambda: small.layout.log("fails").read_text().count("no such flag") >= 2, "a second try")
-    assert small.supervisor.states()["fails"] in ("BACKOFF", "STARTING")
     assert small.supervisor.why("fails")
     with pytest.raises(CapiLlmError, match=r"refused (startProcess|getProcessInfo).*NO_FILE"):
         small.supervisor.start_part("absent")
@@ -267,12 +266,12 @@ def test_a_part_that_keeps_ending_is_tried_at_once_when_told_to(small: Small) ->
         if small.supervisor.states()["fails"] == "BACKOFF":
             small.supervisor.start_part("fails")
             tries += 1
-        return tries > 5
+        return tries > 11
 
-    # Six tries by itself would take 1 + 2 + 3 + 4 + 5 + 6 seconds.
+    # Twelve tries by itself would take 1 + 2 + 3 … + 12 seconds.
     until(
         lambda: ready() if many() else pending("not yet"),
-        what="six tries", timeout=15, waiter=Waiter(interval=0.02),
+        what="twelve tries", timeout=60, waiter=Waiter(interval=0.02),
     )  # fmt: skip
     here.touch()
     small.supervisor.start_part("fails")
@@ -334,15 +333,14 @@ def test_a_reload_that_was_cut_off_is_finished_by_the_next(small: Small) -> None
 def test_a_part_that_is_ending_is_waited_for(small: Small) -> None:
     """Who told it to stop was killed meanwhile."""
     slow = (
-        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(1), sys.exit())); "
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(4), sys.exit())); "
         "print('{}', flush=True); time.sleep(600)"
     )
     small.start(Part("one", (sys.executable, "-c", slow), ""))
     small.supervisor._call("stopProcess", "one", False)
     assert small.supervisor.states()["one"] == "STOPPING"
     small.start(part("one", "good"))
-    eventually(lambda: small.supervisor.states()["one"] == "RUNNING", "it runs again")
-    assert small.said("one")["argv"] == ["good"]
+    assert small.said("one", at_least=2)["argv"] == ["good"]
 
 
 def test_a_new_supervisor_takes_the_place_of_a_killed_one(small: Small) -> None:
@@ -369,7 +367,7 @@ def test_a_supervisor_that_hangs_does_not_hang_us(small: Small, monkeypatch: pyt
             small.supervisor.states()
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert small.supervisor.running()
+    eventually(small.supervisor.running, "it answers again")
 
 
 # Ending
@@ -523,7 +521,8 @@ def test_a_script_of_the_users_own_is_ended_with_what_it_started(small: Small) -
     )
     os.kill(small.pids()[SUPERVISOR], signal.SIGKILL)
     with foreign(_sleep(), "602", **{INSTANCE_MARK: small.instance, PART_MARK: "runs"}) as stranger:
-        assert set(small.stop(at_once=True)) == {"runs", "replaced"} | ({SUPERVISOR} & set(small.pids()))
+        eventually(lambda: SUPERVISOR not in small.pids(), "the supervisor ends")
+        assert set(small.stop(at_once=True)) == {"runs", "replaced"}
         eventually(lambda: set(marked()) == {stranger.pid}, "nothing but the stranger is left")
         assert stranger.poll() is None
 
