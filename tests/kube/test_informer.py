@@ -401,6 +401,39 @@ def test_a_kind_that_comes_later_and_goes_again(api: Api, namespace: str) -> Non
             informer.items()
 
 
+def test_an_answer_that_was_asked_for_before_is_none(
+    api: Api, namespace: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind comes while the informer still waits to be told that there is none."""
+    real, asked, told = api.list_at, threading.Event(), threading.Event()
+
+    def late(*args: Any, **options: Any) -> Any:
+        try:
+            return real(*args, **options)
+        except NotFound:
+            asked.set()
+            assert told.wait(30)
+            raise
+
+    monkeypatch.setattr(api, "list_at", late)
+    group = f"{namespace}.example"
+    informer = start(Resource(group, "v1", "models", "Model"), namespace)
+    assert asked.wait(30)
+    apply(api, [crd(group), model(group, namespace)])
+    waits = threading.Thread(target=told.set)
+    ring = informer._nudge.ring
+
+    def rung() -> None:  # it waits now
+        ring()
+        waits.start()
+
+    monkeypatch.setattr(informer._nudge, "ring", rung)
+    informer.wait_synced(30)
+    monkeypatch.setattr(informer._nudge, "ring", ring)
+    waits.join()
+    assert informer.synced
+
+
 def test_asking_again_for_a_kind_that_is_not_there_wakes_nobody(api: Api, namespace: str) -> None:
     """Or a wait that asks at every look would never rest."""
     models = Resource(f"{namespace}.example", "v1", "models", "Model")

@@ -71,8 +71,9 @@ class Informer:
         self._trouble = ""
         self._error: CapiLlmError | None = None
         self._attempt = 0
+        self._error_of = 0
         self._counts_from = 0
-        """An error of an earlier attempt tells those who wait nothing: it was asked before they came."""
+        """The error of an earlier attempt tells who waits nothing: it was asked before they came."""
         self._is_absent = False
         self._bells: list[waiting.Wakeup] = [waiting.Wakeup()]  # the first is the informer's own
         self._listeners: list[Listener] = []
@@ -164,14 +165,16 @@ class Informer:
                 if condition():
                     return True
                 left = deadline - time.monotonic()
-                if left <= 0 or (self._error is not None and self._ended(self._error)):
+                if left <= 0 or self._failed():
                     return False
                 bell.wait(rings, left)
         finally:
             cancel.detach(bell)
 
-    def _ended(self, error: CapiLlmError) -> bool:
-        return isinstance(error, (Unauthorized, Forbidden)) or self._attempt >= self._counts_from
+    def _failed(self) -> bool:
+        with self._lock:
+            final = isinstance(self._error, (Unauthorized, Forbidden))
+            return final or (self._error is not None and self._error_of >= self._counts_from)
 
     # ------------------------------------------------------------------ life
 
@@ -229,7 +232,7 @@ class Informer:
         if isinstance(error, ApiError):
             if not self._synced and not isinstance(error, Unavailable):
                 with self._lock:
-                    self._error = error
+                    self._error, self._error_of = error, self._attempt
         else:
             _log.warning("informer of %s: %r; listing again", self.resource, error)
             self._store.bookmark("")
@@ -244,6 +247,7 @@ class Informer:
         self._tell(self._store.replace([], ""))
         with self._lock:
             self._synced, self._error, self._is_absent = False, error, True
+            self._error_of = self._attempt
         self._trouble = ""
         if known:
             self._bells[0].ring()
