@@ -203,6 +203,19 @@ def test_a_server_that_is_away_while_a_step_is_applied_is_waited_for(ctx: Contex
     assert (result.outcome, step.applied) == ("done", 3)
 
 
+def test_a_server_that_stays_away_is_told_as_what_it_is(
+    ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_AWAY_SECONDS", 0.1)
+    away = Unavailable("can not write", why="connection refused", fix="start it")
+    step = Made("writes", work=Raises(away))
+    step.interval = 0.05
+    with pytest.raises(Unavailable) as caught:
+        engine.run((step,), ctx)
+    assert caught.value.fix == "start it"
+    assert step.applied > 1
+
+
 # Failures
 
 

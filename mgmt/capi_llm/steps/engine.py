@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from capi_llm.errors import CapiLlmError, Interrupted, PrerequisiteMissing, StepFailed
+from capi_llm.errors import CapiLlmError, Interrupted, PrerequisiteMissing, StepFailed, Unavailable
 from capi_llm.steps.context import Context
-from capi_llm.waiting import State, Status, Waiter, look, pending, ready, until
+from capi_llm.waiting import State, Status, Waiter, look, pending, until
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ _SIGNAL_SECONDS = 0.5
 """A signal that comes just before Python sleeps does not wake it; it is noticed after this long."""
 
 _LOOKS_AT_ONCE = 8
+_AWAY_SECONDS = 30.0
+"""How long a step is applied again while a server is away; a request waits for some seconds by itself."""
 
 
 @dataclass(frozen=True)
@@ -232,17 +234,19 @@ class _Run:
         return Result(step.name, outcome, status, seconds)
 
     def _apply(self, step: Step, ctx: Context) -> None:
-        """Again where the server can not be asked just now: it may be starting, as may a webhook of it."""
-
-        def applied() -> Status:
-            step.apply(ctx)
-            return ready()
-
-        def told(status: Status) -> None:
-            if not status.ready:
-                self._ctx.report.step(step.name, status)
-
-        until(applied, what=step.name, timeout=step.timeout, waiter=replace(ctx.waiter, report=told))
+        """Again for a while where a server can not be asked: it may be starting, as may a webhook."""
+        deadline: float | None = None
+        while True:
+            try:
+                return step.apply(ctx)
+            except Unavailable as error:
+                now = time.monotonic()
+                deadline = now + _AWAY_SECONDS if deadline is None else deadline
+                if now >= deadline:
+                    raise
+                self._ctx.report.step(step.name, pending(error.brief, fix=error.fix))
+            ctx.cancel.sleep(step.interval)
+            ctx.cancel.check()
 
     def _judge(self) -> list[Result]:
         if len(self._errors) == 1:
