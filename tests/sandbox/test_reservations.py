@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,7 @@ from capi_llm.identity import Identities, Identity
 from capi_llm.sandbox import ports, reservations
 from capi_llm.sandbox.workload import reserved_ports
 
-
-@pytest.fixture(autouse=True)
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the state folders are noted."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    return tmp_path / "tmp" / f"capi-llm-{os.getuid()}"
+pytestmark = pytest.mark.usefixtures("shared")
 
 
 def make(state: Path) -> set[int]:
@@ -57,6 +50,34 @@ def test_a_folder_that_is_gone_reserves_nothing(tmp_path: Path, shared: Path) ->
     assert [note.resolve() for note in shared.iterdir() if note.is_symlink()] == [state]
 
 
+def test_a_note_that_can_not_be_read_hides_no_other(tmp_path: Path, shared: Path) -> None:
+    """Nor is it forgotten: the disk behind it may come back."""
+    shared.mkdir(mode=0o700)
+    loop = shared / "00-loop"
+    loop.symlink_to(loop)
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert make(first) | make(second) == reserved_ports(second)
+    assert loop.is_symlink()
+
+
+def test_looking_makes_nothing(tmp_path: Path, shared: Path) -> None:
+    assert reserved_ports(tmp_path / "state") == set()
+    assert not shared.exists()
+
+
+@pytest.mark.parametrize("where", ["file", "full"])
+def test_a_place_that_can_not_be_used_keeps_nobody_from_working(
+    tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    if where == "file":
+        (tmp_path / "file").touch()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    else:
+        shared.mkdir(mode=0o700)
+        (shared / ".planes.lock").mkdir()  # no lock can be had
+    assert make(tmp_path / "state") == reserved_ports(tmp_path / "state")
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o770])
 def test_a_place_that_others_may_write_to_is_not_trusted(tmp_path: Path, shared: Path, mode: int) -> None:
     shared.mkdir()
@@ -66,11 +87,3 @@ def test_a_place_that_others_may_write_to_is_not_trusted(tmp_path: Path, shared:
     assert list(shared.iterdir()) == []
     assert reservations.folders(tmp_path / "state") == {tmp_path / "state"}
     assert reserved_ports(other) == set(Identities(other).all()[0].ports.values())
-
-
-def test_without_a_folder_for_temporary_files_a_state_folder_is_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
-    assert make(tmp_path / "state") == reserved_ports(tmp_path / "state")

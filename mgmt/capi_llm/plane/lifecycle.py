@@ -44,7 +44,11 @@ def bootstrap(
     command = f"bootstrap --name {chosen.name}"
     with locks.hold(folder, chosen.name, command=command):
         # Ports are assigned and written down in one go, so that two new planes never share one.
-        with reservations.alone(settings.state, command):
+        with (
+            reservations.alone(settings.state, command)
+            if chosen.kind == "sandbox"
+            else locks.hold(folder, ".planes", command=command, wait=True)
+        ):
             ctx = _context(settings, identity(settings, chosen, upgrade=upgrade), cancel, report)
             recipe = recipe or _recipe(ctx, upgrade=upgrade)
             if patience is not None and ctx.identity.kind != "sandbox":

@@ -2,8 +2,9 @@
 
 That a port is free can not be seen before its part listens, a minute later on a busy machine. A plane's
 file says what it has, but a rehearsal has a state folder of its own, as has whoever sets
-``CAPI_LLM_STATE``. So the folders are noted where all of this user's commands look, in the folder for
-temporary files, and ports are given out under a lock there.
+``CAPI_LLM_STATE``. So the folders are noted where a user's commands look, in the folder for temporary files
+(``TMPDIR``), and ports are given out under a lock there. It is an aid and no promise: what is noted goes
+with that folder, at a restart for one, until the next command that gives out ports.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from capi_llm import locks
+from capi_llm.errors import CapiLlmError
 
 _LOCK = ".planes"
 
@@ -25,14 +27,15 @@ _LOCK = ".planes"
 def alone(state: Path, command: str) -> Iterator[None]:
     """While the block runs, no other command of this user gives out ports.
 
-    Where the folder for temporary files can not be used, no other with the same state folder.
+    Where the folder for temporary files can not be used, or is another, no other with the same state folder.
     """
     with contextlib.ExitStack() as held:
         held.enter_context(locks.hold(state / "locks", _LOCK, command=command, wait=True))
-        shared = _shared()
+        shared = _shared(make=True)
         if shared is not None:
-            held.enter_context(locks.hold(shared, _LOCK, command=command, wait=True))
-            _note(shared, state)
+            with contextlib.suppress(CapiLlmError):  # a full disk is told where it matters
+                held.enter_context(locks.hold(shared, _LOCK, command=command, wait=True))
+                _note(shared, state)
         yield
 
 
@@ -42,11 +45,12 @@ def folders(state: Path) -> set[Path]:
     return {state.resolve(), *(_noted(shared).values() if shared is not None else ())}
 
 
-def _shared() -> Path | None:
-    """The place that is this user's alone, made where it is missing; None where there can be none."""
-    folder = Path(tempfile.gettempdir()) / f"capi-llm-{os.getuid()}"
+def _shared(*, make: bool = False) -> Path | None:
+    """The place that is this user's alone; None where there is none, or can be none."""
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder = Path(tempfile.gettempdir()) / f"capi-llm-{os.getuid()}"
+        if make:
+            folder.mkdir(mode=0o700, exist_ok=True)
         about = folder.lstat()
     except OSError:
         return None
@@ -57,20 +61,28 @@ def _shared() -> Path | None:
 def _noted(shared: Path) -> dict[Path, Path]:
     """Note → state folder, of those that are there yet."""
     found = {}
-    with contextlib.suppress(OSError):
-        for note in shared.iterdir():
-            if note.is_symlink() and note.is_dir():
+    for note in _notes(shared):
+        with contextlib.suppress(OSError):  # somebody's network disk, away just now
+            if note.is_dir():
                 found[note] = note.resolve()
     return found
 
 
+def _notes(shared: Path) -> list[Path]:
+    try:
+        return [path for path in shared.iterdir() if path.is_symlink()]
+    except OSError:
+        return []
+
+
 def _note(shared: Path, state: Path) -> None:
-    there = _noted(shared)
-    with contextlib.suppress(OSError):  # a full disk is told where it matters
-        for note in shared.iterdir():
-            if note.is_symlink() and note not in there:
+    """Note ``state``, and forget what is gone."""
+    for note in _notes(shared):
+        with contextlib.suppress(OSError):
+            try:
+                note.stat()
+            except FileNotFoundError:
                 note.unlink()
-        if state.resolve() not in there.values():
-            (shared / hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]).symlink_to(
-                state.resolve()
-            )
+    name = hashlib.sha256(str(state.resolve()).encode()).hexdigest()[:16]
+    with contextlib.suppress(OSError):
+        (shared / name).symlink_to(state.resolve())

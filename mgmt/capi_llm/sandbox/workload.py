@@ -164,14 +164,25 @@ class Workloads:
             ) from error
 
     def remove_unnamed(self) -> list[str]:
-        """:meth:`remove` folders without their file, which a killed removal leaves. Returns their names."""
+        """:meth:`remove` folders without their file, which a killed removal leaves. Returns their names.
+
+        Raises CapiLlmError for the last one that stays, after the others.
+        """
         if all((folder / _FILE).exists() for folder in self.folders()):
             return []
+        removed, stays = [], None
         with self._alone("remove what is left of workload clusters"):  # one that is being made gets it yet
-            unnamed = [folder for folder in self.folders() if not (folder / _FILE).exists()]
-            for folder in unnamed:
-                self.remove(folder)
-        return [folder.name for folder in unnamed]
+            for folder in self.folders():
+                if (folder / _FILE).exists():
+                    continue
+                try:
+                    self.remove(folder)
+                    removed.append(folder.name)
+                except CapiLlmError as error:
+                    stays = error
+        if stays is not None:
+            raise stays
+        return removed
 
     def remove_all(self) -> None:
         """:meth:`remove` all of them."""
@@ -250,7 +261,7 @@ def reserved_ports(state: Path) -> set[int]:
 def _remove_tree(folder: Path) -> None:
     """The file that says whose it is goes last: who is killed meanwhile comes back to it."""
     for path in folder.iterdir():
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         elif path.name != _FILE:
             path.unlink()
