@@ -250,9 +250,13 @@ class Course:
         if settling.waiting_for:
             return
         # The informers may be a moment behind what was just written.
-        for resource in (CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, MACHINE_SETS, MACHINES):
-            for obj in self._api.list(resource):
-                self._informers.of(resource).wait_seen(obj, _SEEN)
+        try:
+            for resource in (CLUSTERS, KUBEADM_CONTROL_PLANES, MACHINE_DEPLOYMENTS, MACHINE_SETS, MACHINES):
+                for obj in self._api.list(resource):
+                    self._informers.of(resource).wait_seen(obj, _SEEN)
+        except TimedOut as error:
+            settling.give_up(error.brief)
+            return
         with contextlib.suppress(TimedOut):
             until(settling.probe, what="the clusters", timeout=self._left(), waiter=self._waiter())
 

@@ -41,7 +41,7 @@ REFUSED_SECONDS = 5.0
 _PASSING = re.compile(
     r"failed calling webhook|deadline exceeded|connection refused|please apply your changes"
     r"|timed out|time allotted|connection reset|connection lost|i/o timeout|too many requests"
-    r"|unable to handle|\bEOF\b"
+    r"|unable to handle|: EOF\b"
 )
 """What a topology fails with while the sandbox is too busy to answer."""
 
@@ -76,6 +76,10 @@ class Settling:
             return status
         self._since = now if self._since is None else self._since
         return status if now - self._since >= STABLE_SECONDS else pending("coming to rest")
+
+    def give_up(self, why: str) -> None:
+        """Take every cluster for not settled: what is known of them is too old to say more."""
+        self.waiting_for = {key: why for key in sorted(self.clusters) if key not in self.failures}
 
     def _look(self) -> Status:
         objects = tree.collect(self.informers, None)
