@@ -33,8 +33,9 @@ _WHAT = {"GET": "read", "POST": "create", "PUT": "replace", "PATCH": "change", "
 class Api:
     """A Kubernetes API server. Thread-safe.
 
-    ``retry_for`` is how many seconds a request that was turned away is tried again;
-    0 for callers that wait by themselves. ``cancel`` ends that early.
+    ``retry_for`` is how many seconds a request that was turned away is tried again, four times as many
+    where the server says that it is still starting; 0 for callers that wait by themselves.
+    ``cancel`` ends that early.
     """
 
     def __init__(

@@ -28,6 +28,8 @@ _DENIED = re.compile(r"admission webhook .* denied|ValidatingAdmissionPolicy", r
 _MALFORMED = re.compile(r"^failed to (create typed patch object|convert new object)")
 _PERMISSION = re.compile(r"\buser \"|\bno permission|not allowed to", re.I)
 _OWNER = re.compile(r'conflict with "([^"]*)"')
+STARTING = "Starting"
+"""The reason of an :class:`Unavailable` of a server that is not ready yet, whatever it has answered."""
 _NO_PATHS = "before all known HTTP paths have been installed"
 """https://github.com/kubernetes/apiserver/blob/v0.32.2/pkg/util/notfoundhandler/not_found_handler.go"""
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -125,11 +127,8 @@ def from_connection(error: Exception, *, server: str, what: str, on: str) -> Api
 
 
 def starting(error: BaseException | None) -> bool:
-    """Whether the server has said that it is still starting, and has done nothing.
-
-    With 401 and 403 an Unavailable is that of such a server.
-    """
-    return isinstance(error, Unavailable) and (error.status in (401, 403) or _NO_PATHS in error.why)
+    """Whether the server has said that it is still starting, and has done nothing."""
+    return isinstance(error, Unavailable) and (error.reason == STARTING or _NO_PATHS in error.why)
 
 
 def never_arrived(error: BaseException | None) -> bool:

@@ -1,8 +1,8 @@
 """One HTTP connection pool to one API server: log in, send, retry, stream.
 
 A request that was turned away is sent again for a bounded time: any request that surely
-never arrived (connection refused, 429), and those that may safely arrive twice
-(``idempotent``) after any other passing trouble. ``Retry-After`` is honoured.
+did nothing (connection refused, 429, a server that is still starting), and those that may
+safely arrive twice (``idempotent``) after any other passing trouble. ``Retry-After`` is honoured.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ class Transport:
         return Unavailable(
             error.what,
             status=error.status,
-            reason=error.reason,
+            reason=failures.STARTING if answer.status == 500 else error.reason,
             on=error.on,
             why=f"the API server is still starting ({error.why})",
             fix=error.fix,
