@@ -102,14 +102,14 @@ def test_model_missing(backends: Backends) -> None:
 def test_backend_that_accepts_and_never_answers(backends: Backends) -> None:
     found = failure(of(backends, "silent", within=2))
     assert (found.name, found.reason) == ("completion", "silent")
-    assert found.seconds >= 2
+    assert 2 <= found.seconds < 30
 
 
 @pytest.mark.parametrize("kind", ["silent-later", "dripping", "endless"])
 def test_stream_that_has_no_end_in_its_time(backends: Backends, kind: str) -> None:
     found = failure(of(backends, kind, within=2))
     assert (found.name, found.reason) == ("stream", "silent")
-    assert found.seconds >= 2
+    assert 2 <= found.seconds < 30
 
 
 def test_backend_that_returns_an_empty_stream(backends: Backends) -> None:
