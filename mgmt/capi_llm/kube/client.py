@@ -33,9 +33,8 @@ _WHAT = {"GET": "read", "POST": "create", "PUT": "replace", "PATCH": "change", "
 class Api:
     """A Kubernetes API server. Thread-safe.
 
-    ``retry_for`` is how many seconds a request that was turned away is tried again, four times as many
-    where the server says that it is still starting; 0 for callers that wait by themselves.
-    ``cancel`` ends that early.
+    ``retry_for`` is how many seconds what the server turned away is tried again, four times as many where it
+    says that it is starting; 0 for callers that wait by themselves. ``cancel`` ends that early.
     """
 
     def __init__(

@@ -70,9 +70,7 @@ class Informer:
         self._synced = False
         self._trouble = ""
         self._error: CapiLlmError | None = None
-        self._attempt = 0
-        self._error_of = 0
-        self._counts_from = 0
+        self._attempt = self._error_of = self._counts_from = 0
         """The error of an earlier attempt tells who waits nothing: it was asked before they came."""
         self._is_absent = False
         self._bells: list[waiting.Wakeup] = [waiting.Wakeup()]  # the first is the informer's own
@@ -197,8 +195,7 @@ class Informer:
         while not self._stop.is_set():
             started = time.monotonic()
             nudges = self._nudge.rings()
-            with self._lock:
-                self._attempt += 1
+            self._attempt += 1
             try:
                 if not self._store.version:
                     self._list()
