@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -10,28 +11,40 @@ import pytest
 
 from capi_llm.clusters import create, tree
 from capi_llm.clusters.tree import Objects
+from capi_llm.kube.resources import Object, Ref
 from capi_llm.waiting import Waiter, Wakeup
 
 
+@pytest.mark.parametrize("kind", ["MachineDeployment", "KubeadmControlPlane"])
 def test_informers_that_are_not_of_one_moment_are_not_believed(
-    scenario: Callable[[str], Objects], monkeypatch: pytest.MonkeyPatch
+    scenario: Callable[[str], Objects], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """The Cluster says already that its topology is brought about; the changed pool is not seen yet."""
-    informers: Any = SimpleNamespace(api=object(), wakeup=Wakeup())
-    in_server = [scenario("workers"), scenario("ready")]
-    asked = []
+    """The Cluster says already that its topology is brought about; what was changed is not seen yet."""
+    known = scenario("ready")
+    asked: list[str] = []
 
-    def collect(source: object, *_: object) -> Objects:
-        asked.append("informers" if source is informers else "server")
-        return scenario("ready") if source is informers else in_server.pop(0)
+    def find(ref: Ref) -> Object:
+        """The object with a change that the informers do not know, until they are looked at a third time."""
+        asked.append(ref.resource.kind)
+        (obj,) = (
+            obj
+            for obj in (*known.control_planes, *known.machine_deployments)
+            if (obj["kind"], obj["metadata"]["name"]) == (ref.resource.kind, ref.name)
+        )
+        live = copy.deepcopy(obj)
+        if ref.resource.kind == kind and asked.count(kind) < 3:
+            live["metadata"]["generation"] += 1
+        return live
 
-    monkeypatch.setattr(tree, "collect", collect)
+    informers: Any = SimpleNamespace(api=SimpleNamespace(find=find), wakeup=Wakeup())
+    monkeypatch.setattr(tree, "collect", lambda *_: known)
     monkeypatch.setattr(create, "_catch_up", lambda *_: None)
-    seen: list[bool] = []
+    said: list[str] = []
     view = create.wait_ready(
-        informers, "up", timeout=30, waiter=Waiter(interval=0.01),
-        on_tree=lambda view: seen.append(view.status.ready),
+        informers, "up", timeout=30,
+        waiter=Waiter(interval=0.01, report=lambda status: said.append(status.message)),
     )  # fmt: skip
     assert view.status.ready
-    assert asked == ["informers", "server"] * 2
-    assert seen == [True, False, True]
+    assert asked.count(kind) == 3
+    assert said[0].startswith(f"a change of {kind} default/up-")
+    assert said[0].endswith("is not seen yet")
